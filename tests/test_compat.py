@@ -1,0 +1,26 @@
+import pickle
+import sys
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.utils.dl_utils.misc import mmcv_full_available
+
+
+@pytest.mark.skipif(mmcv_full_available(), reason='full mmcv has the real ops')
+def test_a_missing_op_explains_itself():
+    import mmcv.ops  # noqa: F401
+
+    with pytest.raises(NotImplementedError, match="'nms' is not in mmcv-lite: install full mmcv"):
+        sys.modules['mmcv._ext'].nms(1, 2)
+
+
+def test_log_history_in_a_checkpoint_is_read_without_unpickling_code(tmp_path):
+    history = HistoryBuffer([1.0, 2.0], [1, 1])
+    torch.save({'message_hub': {'log_scalars': {'loss': history}}}, tmp_path / 'history.pth')
+    read = torch.load(tmp_path / 'history.pth', weights_only=True)
+    assert read['message_hub']['log_scalars']['loss'].data[0].tolist() == [1.0, 2.0]
+    for code in (print, HistoryBuffer.update):
+        torch.save({'code': code}, tmp_path / 'code.pth')
+        with pytest.raises(pickle.UnpicklingError):
+            torch.load(tmp_path / 'code.pth', weights_only=True)
