@@ -1,0 +1,82 @@
+"""The layer that stands where a norm stood: one private norm a modality and, if asked, the exchange."""
+
+import copy
+from typing import Iterator, Optional, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from .exchange import channel_exchange
+
+NORMS = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm)
+
+
+class ExchangeNorm(nn.Module):
+    """Private scale, shift and statistics for each modality, then the exchange of channels.
+
+    The state dict holds ``norms.0.*``, ``norms.1.*`` and so on. A checkpoint of the norm that was there (``weight``,
+    ``bias``, ...) loads too and fills every private norm, so ImageNet weights need no conversion.
+
+    Args:
+        norm: the norm to copy for each modality: batch, sync-batch, instance, layer or group norm.
+        modalities: names of the modalities, in the order of the batch.
+        threshold: scales below it (the paper's theta) hand their channel over; None: private norms, no exchange.
+
+    Raises:
+        ValueError: if the threshold is negative, or the norm has no scale to compare with it.
+    """
+
+    def __init__(self, norm: nn.Module, modalities: Sequence[str], threshold: Optional[float] = None):
+        super().__init__()
+        if threshold is not None and threshold < 0:
+            raise ValueError(f'threshold={threshold}: a scale is never below a negative threshold, give 0 or more.')
+        if threshold is not None and norm.weight is None:
+            raise ValueError(f'{norm} has no scale, so it cannot exchange: give it affine=True or leave it out.')
+        self.modalities = tuple(modalities)
+        self.norms = nn.ModuleList(copy.deepcopy(norm) for _ in self.modalities)
+        self.threshold = threshold
+        self.channel_dim = -1 if isinstance(norm, nn.LayerNorm) else 1
+
+    @property
+    def scales(self) -> Tensor:
+        """The norms' scales (the paper's gamma), ``(M, C)``."""
+        return torch.stack([norm.weight for norm in self.norms])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(M * B, C, ...)`` modality-major to the same (layer norm: ``(M * B, ..., C)``)."""
+        if all(
+            isinstance(n, _BatchNorm) and n.affine and n.track_running_stats and not n.training for n in self.norms
+        ):
+            x = self._affine(x)
+        else:
+            x = torch.cat([norm(part) for norm, part in zip(self.norms, x.chunk(len(self.norms)))])
+        return x if self.threshold is None else channel_exchange(x, self.scales, self.threshold, self.channel_dim)
+
+    def _affine(self, x: Tensor) -> Tensor:
+        """Batch norm with frozen statistics: one multiplication and one addition for all modalities."""
+        mean = torch.stack([norm.running_mean for norm in self.norms])  # (M, C)
+        var = torch.stack([norm.running_var for norm in self.norms])
+        scale = self.scales * (var + self.norms[0].eps).rsqrt()
+        shift = torch.stack([norm.bias for norm in self.norms]) - mean * scale
+        x = x.unflatten(0, (len(self.norms), -1))  # (M, B, C, ...)
+        shape = (len(self.norms), 1, -1) + (1,) * (x.dim() - 3)
+        return torch.addcmul(shift.view(shape).to(x), x, scale.view(shape).to(x)).flatten(0, 1)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        for key in self.norms[0].state_dict():
+            if prefix + key in state_dict:
+                plain = state_dict.pop(prefix + key)
+                state_dict.update({f'{prefix}norms.{i}.{key}': plain for i in range(len(self.norms))})
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def extra_repr(self) -> str:
+        return f'modalities={self.modalities}, threshold={self.threshold}'
+
+
+def exchanging_norms(model: nn.Module) -> Iterator[tuple[str, ExchangeNorm]]:
+    """Name and module of every norm of the model that exchanges channels."""
+    for name, module in model.named_modules():
+        if isinstance(module, ExchangeNorm) and module.threshold is not None:
+            yield name, module

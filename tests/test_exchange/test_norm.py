@@ -1,0 +1,76 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from cen_mm.exchange import ExchangeNorm, channel_exchange
+
+NORMS = {
+    'batch': (nn.BatchNorm2d(6), (4, 6, 5, 3)),
+    'sync-batch': (nn.SyncBatchNorm(6), (4, 6, 5, 3)),
+    'instance': (nn.InstanceNorm2d(6, affine=True, track_running_stats=True), (4, 6, 5, 3)),
+    'group': (nn.GroupNorm(2, 6), (4, 6, 5, 3)),
+    'layer': (nn.LayerNorm(6), (4, 7, 6)),
+}
+
+
+def private(norm: nn.Module, num_modalities: int) -> list[nn.Module]:
+    """Copies of a norm with different parameters and statistics."""
+    norms = [copy.deepcopy(norm).double() for _ in range(num_modalities)]
+    for tensor in (t for n in norms for t in (*n.parameters(), *n.buffers()) if t.is_floating_point()):
+        tensor.data.uniform_(0.5, 1.5)
+    norms[0].weight.data[::2] = 0.1  # some channels under the threshold, whatever the seed
+    return norms
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('num_modalities', [1, 2, 3])
+@pytest.mark.parametrize('name', NORMS)
+def test_equals_norms_applied_one_by_one(name, num_modalities, training):
+    if name == 'sync-batch' and training:
+        pytest.skip('sync-batch norm trains on GPUs alone')
+    norm, shape = NORMS[name]
+    norms = private(norm, num_modalities)
+    layer = ExchangeNorm(norm, 'abc'[:num_modalities], threshold=0.8).double()
+    layer.norms.load_state_dict(nn.ModuleList(norms).state_dict())
+    layer.train(training)
+    xs = [torch.randn(shape, dtype=torch.float64) for _ in norms]
+    want = torch.cat([n.train(training)(x) for n, x in zip(norms, xs)])
+    scale = torch.stack([n.weight for n in norms])
+    want = channel_exchange(want, scale, 0.8, -1 if name == 'layer' else 1)
+    torch.testing.assert_close(layer(torch.cat(xs)), want, rtol=1e-12, atol=1e-12)
+    for ours, theirs in zip(layer.norms.buffers(), nn.ModuleList(norms).buffers()):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_frozen_batch_norm_trains_scale_and_shift_as_torch_does():
+    norms = private(nn.BatchNorm2d(6), 2)
+    layer = ExchangeNorm(nn.BatchNorm2d(6), 'ab').double().eval()
+    layer.norms.load_state_dict(nn.ModuleList(norms).state_dict())
+    x = torch.randn(4, 6, 5, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn_like(x)
+    (layer(x) * weight).sum().backward()
+    got, x.grad = x.grad, None
+    (torch.cat([n.eval()(part) for n, part in zip(norms, x.chunk(2))]) * weight).sum().backward()
+    torch.testing.assert_close(got, x.grad)
+    for ours, theirs in zip(layer.parameters(), nn.ModuleList(norms).parameters()):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_weights_of_a_plain_norm_fill_every_private_one():
+    plain, layer = nn.BatchNorm2d(4), nn.Sequential(ExchangeNorm(nn.BatchNorm2d(4), ['rgb', 'depth']))
+    plain.weight.data.uniform_()
+    plain.running_mean.uniform_()
+    keys = layer.load_state_dict(nn.Sequential(plain).state_dict())
+    assert not keys.missing_keys
+    assert not keys.unexpected_keys
+    for norm in layer[0].norms:
+        torch.testing.assert_close(norm.state_dict(), plain.state_dict())
+
+
+def test_refuses_what_cannot_exchange():
+    with pytest.raises(ValueError, match='threshold=-0.1'):
+        ExchangeNorm(nn.BatchNorm2d(4), 'ab', threshold=-0.1)
+    with pytest.raises(ValueError, match='no scale'):
+        ExchangeNorm(nn.InstanceNorm2d(4), 'ab', threshold=0.1)
