@@ -1,0 +1,22 @@
+"""What plugs into mmsegmentation. Importing it registers everything under the scope `cen_mm`."""
+
+from .backbone import CENResNet, MultimodalBackbone
+from .head import SharedClassifierHead
+from .metric import MultimodalIoUMetric
+from .preprocessor import MultimodalDataPreProcessor
+from .refinenet import RefineNetNeck
+from .segmentor import CENSegmentor
+from .tta import MultimodalTTAModel
+from .visualizer import MultimodalVisualizer
+
+__all__ = [
+    'CENResNet',
+    'CENSegmentor',
+    'MultimodalBackbone',
+    'MultimodalDataPreProcessor',
+    'MultimodalIoUMetric',
+    'MultimodalTTAModel',
+    'MultimodalVisualizer',
+    'RefineNetNeck',
+    'SharedClassifierHead',
+]

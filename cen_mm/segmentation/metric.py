@@ -1,0 +1,63 @@
+"""Scores of every branch and the ensemble."""
+
+from typing import Sequence
+
+import numpy as np
+from mmengine.logging import print_log
+from mmseg.evaluation import IoUMetric
+from prettytable import PrettyTable
+
+from ..exchange import ENSEMBLE
+from ..registry import METRICS
+
+
+@METRICS.register_module()
+class MultimodalIoUMetric(IoUMetric):
+    """mmseg's IoUMetric for each branch and the ensemble, in one table over branches and one over classes.
+
+    The ensemble's scores are ``aAcc``, ``mAcc``, ``mIoU`` (pixel accuracy, mean accuracy, mean IoU, in %), those of a
+    branch ``rgb/mIoU`` and so on. A class that neither the labels nor the predictions hold counts in no mean.
+    ``output_dir`` receives the ensemble's predictions.
+    """
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keeps, for each image, the areas of every branch."""
+        super().process(data_batch, data_samples)
+        if self.format_only:
+            return
+        num_classes = len(self.dataset_meta['classes'])
+        for i, sample in enumerate(data_samples, start=len(self.results) - len(data_samples)):
+            predictions = dict(sample['pred_sem_seg'])
+            areas = {ENSEMBLE: self.results[i]}
+            del predictions['data']
+            for name, prediction in predictions.items():
+                label = sample['gt_sem_seg']['data'].to(prediction)
+                areas[name] = self.intersect_and_union(prediction, label, num_classes, self.ignore_index)
+            self.results[i] = areas
+
+    def compute_metrics(self, results: list[dict[str, tuple]]) -> dict[str, float]:
+        """Sums the areas, prints both tables and returns the scores."""
+        if self.format_only:
+            return super().compute_metrics(results)
+        names = [*(name for name in results[0] if name != ENSEMBLE), ENSEMBLE]
+        scores = {}
+        for name in names:
+            areas = [sum(area) for area in zip(*(result[name] for result in results))]
+            scores[name] = self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
+
+        by_class = PrettyTable(['class', *(f'{key} {name}' for key in list(scores[ENSEMBLE])[1:] for name in names)])
+        for i, label in enumerate(self.dataset_meta['classes']):
+            keys = list(scores[ENSEMBLE])[1:]
+            by_class.add_row([label, *(f'{100 * scores[name][key][i]:.2f}' for key in keys for name in names)])
+        metrics, by_branch = {}, PrettyTable()
+        for name in names:
+            row = {
+                key if key == 'aAcc' else f'm{key}': round(float(np.nanmean(value) * 100), 2)
+                for key, value in scores[name].items()
+            }
+            by_branch.field_names = ['branch', *row]
+            by_branch.add_row([name, *(f'{value:.2f}' for value in row.values())])
+            metrics.update({key if name == ENSEMBLE else f'{name}/{key}': value for key, value in row.items()})
+        print_log(f'per class results:\n{by_class}', logger='current')
+        print_log(f'per branch results:\n{by_branch}', logger='current')
+        return metrics

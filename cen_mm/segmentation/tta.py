@@ -1,0 +1,31 @@
+"""Test-time augmentation for every branch."""
+
+from mmengine.structures import PixelData
+from mmseg.models import SegTTAModel
+from mmseg.structures import SegDataSample
+
+from ..registry import MODELS
+
+
+@MODELS.register_module()
+class MultimodalTTAModel(SegTTAModel):
+    """mmseg's average over scales and flips, taken for each branch and for the ensemble."""
+
+    def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
+        """Merges the augmented predictions of every image.
+
+        Args:
+            data_samples_list: for every image, one sample an augmentation, as the segmentor returns them.
+
+        Returns:
+            One sample an image; ``pred_sem_seg`` has the fields that the segmentor gives it.
+        """
+        for samples in data_samples_list:
+            logits = [sample.seg_logits for sample in samples]
+            merged = PixelData()
+            for field, _ in logits[0].items():
+                for sample, sample_logits in zip(samples, logits):
+                    sample.seg_logits = PixelData(data=sample_logits.get(field))
+                merged.set_field(super().merge_preds([samples])[0].pred_sem_seg.data, field)
+            samples[-1].pred_sem_seg = merged
+        return [samples[-1] for samples in data_samples_list]

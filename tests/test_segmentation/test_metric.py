@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from PIL import Image
+
+from cen_mm.segmentation import MultimodalIoUMetric
+
+
+def scores_by_hand(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[float, float, float]:
+    """Pixel accuracy, mean accuracy and mean IoU in %, from one confusion matrix."""
+    valid = labels != 255
+    confusion = np.zeros((num_classes, num_classes))
+    np.add.at(confusion, (labels[valid], predictions[valid]), 1)
+    hit, truth, union = confusion.diagonal(), confusion.sum(1), confusion.sum(0) + confusion.sum(1)
+    with np.errstate(invalid='ignore'):
+        accuracy, iou = hit / truth, hit / (union - hit)
+    return 100 * hit.sum() / confusion.sum(), 100 * np.nanmean(accuracy), 100 * np.nanmean(iou)
+
+
+def test_every_branch_against_a_confusion_matrix(tmp_path):
+    MMLogger.get_instance('test_metric')
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, (3, 1, 20, 30))
+    labels[rng.random(labels.shape) < 0.1] = 255
+    predictions = {name: rng.integers(0, 4, labels.shape) for name in ('data', 'rgb', 'depth')}
+    metric = MultimodalIoUMetric(output_dir=str(tmp_path))
+    metric.dataset_meta = dict(classes=list('abcde'))
+    for i in range(3):
+        sample = dict(
+            img_path=f'{i}.png',
+            gt_sem_seg=dict(data=torch.from_numpy(labels[i])),
+            pred_sem_seg={name: torch.from_numpy(p[i]) for name, p in predictions.items()},
+        )
+        metric.process({}, [sample])
+    scores = metric.evaluate(3)
+    assert len(scores) == 9
+    for name, prefix in (('data', ''), ('rgb', 'rgb/'), ('depth', 'depth/')):
+        want = scores_by_hand(predictions[name], labels, 5)
+        got = [scores[prefix + key] for key in ('aAcc', 'mAcc', 'mIoU')]
+        assert got == pytest.approx(want, abs=0.006)
+    assert np.array_equal(np.array(Image.open(tmp_path / '1.png')), predictions['data'][1, 0])

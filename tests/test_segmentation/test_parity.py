@@ -1,0 +1,118 @@
+"""Segmentation equals the authors' code in float64: see tests/data/parity/README.md for what made the numbers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+PARITY = Path(__file__).parents[1] / 'data/parity'
+
+
+@pytest.fixture(scope='module')
+def want(parity):
+    return parity('refinenet_r50.npz')
+
+
+@pytest.fixture
+def spec():
+    return json.loads((PARITY / 'refinenet_r50.json').read_text())
+
+
+@pytest.fixture
+def theirs(spec, seeded) -> dict:
+    """The authors' checkpoint."""
+    return {
+        key: torch.from_numpy(np.asarray(seeded.array_for(key, tuple(shape), spec['seed'], spec['threshold'])))
+        for key, shape in spec['state'].items()
+    }
+
+
+@pytest.fixture
+def model(config, spec, theirs, converter):
+    """The recipe's model, with ResNet-50 and without dropout, holding the authors' parameters."""
+    cfg = config('cen_refinenet_r101_nyudv2.py')
+    cfg.merge_from_dict(
+        {
+            'model.backbone.depth': int(spec['num_layers']),
+            'model.backbone.threshold': spec['threshold'],
+            'model.decode_head.num_classes': spec['num_classes'],
+            'model.neck.dropout_ratio': 0,
+            'model.decode_head.dropout_ratio': 0,
+        }
+    )
+    model = MODELS.build(cfg.model).double()
+    model.load_state_dict(converter.convert(theirs))
+    return model
+
+
+@pytest.fixture
+def inputs(spec, seeded) -> torch.Tensor:
+    images = [seeded.seeded_input(tag, spec['input_shape'], spec['seed']) for tag in ('rgb', 'depth')]
+    return torch.from_numpy(np.concatenate(images, axis=1))
+
+
+@pytest.fixture
+def samples(spec) -> list:
+    rng = np.random.default_rng([spec['seed'], 7])
+    batch, _, *size = spec['input_shape']
+    labels = rng.integers(0, spec['num_classes'], (batch, *size))
+    labels[rng.random(labels.shape) < 0.1] = 255
+    return [SegDataSample(gt_sem_seg=PixelData(data=torch.from_numpy(label)[None])) for label in labels]
+
+
+def test_logits(model, inputs, want):
+    with torch.no_grad():
+        branches = model.eval().branches(inputs)
+    for name, key in (('rgb', 'logits_rgb'), ('depth', 'logits_depth'), ('ensemble', 'logits_ens')):
+        np.testing.assert_allclose(branches[name], want[key], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(model.ensemble.alpha.softmax(0).detach(), want['alpha_soft'], rtol=1e-9)
+
+
+def test_two_training_steps(model, inputs, samples, want, converter):
+    parameters = dict(model.named_parameters())
+    names = [converter.to_ours(name) for name in want['param_names']]
+    groups = [
+        [parameters[n] for n, first in zip(names, want['encoder_param']) if first == encoder] for encoder in (1, 0)
+    ]
+    assert all(('backbone' in name) == encoder for name, encoder in zip(names, want['encoder_param']))
+    optimiser = torch.optim.SGD(
+        [dict(params=groups[0], lr=5e-7), dict(params=groups[1], lr=3e-6)], momentum=0.9, weight_decay=1e-5
+    )
+    model.train()
+    for step in range(2):
+        loss, _ = model.parse_losses(model.loss(inputs, samples))
+        np.testing.assert_allclose(loss.item(), want['losses'][step], rtol=1e-9)
+        optimiser.zero_grad()
+        loss.backward()
+        if step == 0:
+            gradients = [parameters[name].grad.norm().item() for name in names]
+            np.testing.assert_allclose(gradients, want['grad_norm'], rtol=1e-7)
+        optimiser.step()
+        penalty = model.sparsity(model).item() / model.sparsity.loss_weight
+        np.testing.assert_allclose(penalty, want['l1'][step], rtol=1e-9)
+    sums = [parameters[name].sum().item() for name in names]
+    np.testing.assert_allclose(sums, want['param_sum_after'], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize('data_parallel', [False, True])
+def test_converter_is_the_identity_there_and_back(theirs, converter, tmp_path, data_parallel):
+    prefix = 'module.' if data_parallel else ''
+    torch.save({'segmenter': {prefix + key: value for key, value in theirs.items()}}, tmp_path / 'theirs.pth')
+    read = converter.read(str(tmp_path / 'theirs.pth'))
+    ours = converter.convert(read)
+    assert converter.describe(ours) == (50, 6, 2)
+    back = converter.convert(ours, reverse=True)
+    assert list(back) == list(theirs)
+    assert all(torch.equal(back[key], theirs[key]) for key in theirs)
+
+
+def test_converter_names_the_keys_that_it_does_not_know(theirs, converter):
+    with pytest.raises(ValueError, match=r'1 keys are not of .*: fc\.weight'):
+        converter.convert({**theirs, 'fc.weight': torch.zeros(1)})
+    with pytest.raises(ValueError, match='2 keys are not of cen_mm: alpha, clf_conv'):
+        converter.convert({'alpha': 0, 'clf_conv.module.bias': 0}, reverse=True)

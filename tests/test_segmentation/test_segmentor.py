@@ -1,0 +1,105 @@
+import pytest
+import torch
+from mmengine.registry import MODELS
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+from cen_mm.exchange import ExchangeNorm
+
+
+def samples(batch: int, height: int, width: int, **meta) -> list[SegDataSample]:
+    meta = dict(ori_shape=(height, width), img_shape=(height, width), **meta)
+    label = torch.randint(0, 5, (1, height, width))
+    return [SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=label)) for _ in range(batch)]
+
+
+def test_tensor_mode_gives_the_branches(tiny_model):
+    out = tiny_model()(torch.randn(2, 6, 64, 96), mode='tensor')
+    assert {name: tuple(x.shape) for name, x in out.items()} == dict.fromkeys(
+        ['rgb', 'depth', 'ensemble'], (2, 5, 16, 24)
+    )
+    assert not torch.equal(out['rgb'], out['depth'])
+
+
+def test_losses_of_every_branch_train_what_they_should(tiny_model):
+    model = tiny_model().train()
+    losses = model(torch.randn(2, 6, 64, 96), samples(2, 64, 96), mode='loss')
+    assert {key for key in losses if 'loss' in key} == {
+        'rgb.loss_ce', 'depth.loss_ce', 'ensemble.loss_ce', 'loss_sparsity'
+    }  # fmt: skip
+    losses['ensemble.loss_ce'].backward(retain_graph=True)
+    trained = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert trained == {'ensemble.alpha'}
+    model.parse_losses(losses)[0].backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize('mode', ['whole', 'slide'])
+def test_prediction_of_every_branch_in_the_size_of_the_label(tiny_model, mode):
+    model = tiny_model({'test_cfg': dict(mode=mode, crop_size=(32, 48), stride=(16, 24))}).eval()
+    with torch.no_grad():
+        sample = model(torch.randn(1, 6, 64, 96), samples(1, 64, 96), mode='predict')[0]
+    assert set(sample.pred_sem_seg.keys()) == set(sample.seg_logits.keys()) == {'data', 'rgb', 'depth'}
+    for name in ('data', 'rgb', 'depth'):
+        logits = sample.seg_logits.get(name)
+        assert logits.shape == (5, 64, 96)
+        assert torch.equal(sample.pred_sem_seg.get(name), logits.argmax(0, keepdim=True))
+
+
+def test_whole_inference_is_the_branches_resized(tiny_model):
+    model = tiny_model().eval()
+    inputs = torch.randn(1, 6, 64, 96)
+    with torch.no_grad():
+        sample = model(inputs, samples(1, 64, 96), mode='predict')[0]
+        depth = torch.nn.functional.interpolate(model.branches(inputs)['depth'], (64, 96), mode='bicubic')
+    torch.testing.assert_close(sample.seg_logits.depth, depth[0])
+
+
+def test_test_time_augmentation_averages_every_branch(tiny_model):
+    model = tiny_model().eval()
+    tta = MODELS.build(dict(type='cen_mm.MultimodalTTAModel', module=model))
+    image = torch.randn(6, 64, 96)
+    packed = dict(
+        inputs=[[image], [image.flip(2)]],
+        data_samples=[samples(1, 64, 96, img_path=''), samples(1, 64, 96, img_path='', flip=True,
+                                                               flip_direction='horizontal')],
+    )  # fmt: skip
+    with torch.no_grad():
+        merged = tta.test_step(packed)[0].pred_sem_seg
+        both = [model.test_step({k: v[i] for k, v in packed.items()})[0].seg_logits for i in range(2)]
+    for name in ('data', 'rgb', 'depth'):
+        mean = sum(logits.get(name).softmax(0) for logits in both)
+        assert torch.equal(merged.get(name), mean.argmax(0, keepdim=True))
+
+
+def test_norms_of_head_and_backbone_become_private(config):
+    cfg = config('cen_refinenet_r18_rooms.py').model
+    cfg.neck = None
+    cfg.decode_head = dict(
+        type='FCNHead', in_channels=512, in_index=3, channels=16, num_convs=1, num_classes=5,
+        norm_cfg=dict(type='BN'), loss_decode=dict(type='CrossEntropyLoss'),
+    )  # fmt: skip
+    cfg.backbone = dict(
+        type='cen_mm.MultimodalBackbone',
+        backbone=dict(type='mmseg.ResNet', depth=18, norm_cfg=dict(type='BN')),
+        exchange='bn1$',
+        threshold=2.0,
+    )
+    model = MODELS.build(cfg)
+    assert isinstance(model.decode_head.convs[0].bn, ExchangeNorm)
+    assert model.decode_head.convs[0].bn.threshold is None
+    assert model.branches(torch.randn(2, 6, 64, 64))['depth'].shape == (2, 5, 2, 2)
+
+
+def test_three_modalities(tiny_model):
+    gray = dict(mean=[0.0] * 3, std=[1.0] * 3)
+    model = tiny_model({'data_preprocessor.modalities': dict(rgb=gray, depth=gray, normal=gray)})
+    out = model.branches(torch.randn(2, 9, 32, 32))
+    assert list(out) == ['rgb', 'depth', 'normal', 'ensemble']
+    with pytest.raises(ValueError, match='modalities cannot share'):
+        model.branches(torch.randn(2, 8, 32, 32))
+
+
+def test_negative_threshold_is_refused(tiny_model):
+    with pytest.raises(ValueError, match=r'threshold=-1: .* give 0 or more'):
+        tiny_model({'backbone.threshold': -1})
