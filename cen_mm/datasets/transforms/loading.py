@@ -1,0 +1,97 @@
+"""Reading what mmseg's LoadImageFromFile does not: depth, and labels that are checked."""
+
+from typing import Optional
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+
+from ...registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class LoadDepth(BaseTransform):
+    """Reads a 16-bit depth PNG and turns its steps into metres. Missing depth, 0, stays 0.
+
+    It follows LoadImageFromFile. Listed in ``seg_fields``, depth then moves with the label through mmseg's transforms,
+    by nearest neighbour: a mean of two depths would be a surface that is not there.
+
+    Required keys: ``modality_paths``, ``img``, ``seg_fields``. Added key: ``depth``, ``(H, W)`` float32, metres.
+
+    Args:
+        scale: steps of the file a metre. The authors' files have 5000, Kinect's millimetres are 1000.
+        backend_args: of mmengine's file backend.
+
+    Raises:
+        ValueError: if the file is no 16-bit one-channel image, or not of the image's size.
+    """
+
+    def __init__(self, scale: float, backend_args: Optional[dict] = None):
+        self.scale = scale
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        path = results['modality_paths']['depth']
+        depth = mmcv.imfrombytes(fileio.get(path, backend_args=self.backend_args), flag='unchanged')
+        if depth is None:
+            raise ValueError(f'{path} cannot be decoded: replace it by a 16-bit PNG.')
+        if depth.dtype != np.uint16 or depth.ndim != 2:
+            channels = 1 if depth.ndim == 2 else depth.shape[2]
+            raise ValueError(
+                f'{path} is {8 * depth.itemsize}-bit with {channels} channel(s), but depth is read from 16-bit PNG '
+                f'with one: write depth in metres times {self.scale:g} as 16-bit.'
+            )
+        if depth.shape != results['img'].shape[:2]:
+            raise ValueError(
+                f'{path} is {depth.shape[1]}x{depth.shape[0]}, but {results["modality_paths"]["rgb"]} is '
+                f'{results["img"].shape[1]}x{results["img"].shape[0]}: align depth with the image and save both in '
+                'one size.'
+            )
+        results['depth'] = depth.astype(np.float32) / np.float32(self.scale)
+        results['seg_fields'].append('depth')
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadLabels(BaseTransform):
+    """Reads the label map, checks its classes and maps them to those chosen.
+
+    Required keys: ``seg_map_path``, ``label_map``, ``num_classes``, ``seg_fields``. Added key: ``gt_seg_map``,
+    ``(H, W)`` uint8.
+
+    Args:
+        augment: whether resizes and flips move the label too. At test time they must not: predictions are brought
+            back to the label.
+        backend_args: of mmengine's file backend.
+
+    Raises:
+        ValueError: if the file is no 8-bit one-channel image, or holds a class that the data set has not.
+    """
+
+    def __init__(self, augment: bool = True, backend_args: Optional[dict] = None):
+        self.augment = augment
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        path = results['seg_map_path']
+        content = fileio.get(path, backend_args=self.backend_args)
+        label = mmcv.imfrombytes(content, flag='unchanged', backend='pillow')
+        if label.dtype != np.uint8 or label.ndim != 2:
+            raise ValueError(f'{path} is {label.dtype} {label.shape}: save labels as 8-bit PNG with one channel.')
+        label_map = results['label_map']
+        num_raw_classes = len(label_map) if label_map else results['num_classes']
+        highest = label[label != 255].max(initial=0)
+        if highest >= num_raw_classes:
+            raise ValueError(
+                f'{path} holds label {highest}, but the classes are 0 to {num_raw_classes - 1}, 255 is '
+                'unlabelled: convert the labels, or name all classes of the data set.'
+            )
+        if label_map:
+            table = np.full(256, 255, np.uint8)
+            table[list(label_map)] = list(label_map.values())
+            label = table[label]
+        results['gt_seg_map'] = label
+        if self.augment:
+            results['seg_fields'].append('gt_seg_map')
+        return results
