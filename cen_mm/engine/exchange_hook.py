@@ -1,0 +1,134 @@
+"""Shows whether channels are exchanged, where, and by whom."""
+
+import logging
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import torch
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from ..exchange import exchanging_norms
+from ..registry import HOOKS
+
+HISTORY = 'exchange_history'
+
+
+@HOOKS.register_module()
+class ExchangeHook(Hook):
+    """Logs, for each exchanging layer and modality, the share of channels whose scale is under the threshold.
+
+    The shares go to the log and to every backend of the visualiser (``exchange/<layer>/<modality>``, and
+    ``exchange/<modality>`` over all layers); at the end of training a heat map of layers over time is written to
+    ``exchange.png`` in the work directory. The history is kept in the checkpoints, so a resumed run shows all of it.
+
+    It warns once if nothing is exchanged although half of the run is over, and once if a channel is under the
+    threshold for every modality, so that all swap something that all gave up.
+
+    Args:
+        interval: iterations between two looks; None: once an epoch.
+    """
+
+    priority = 'BELOW_NORMAL'  # after the optimiser's step, before the checkpoint
+
+    def __init__(self, interval: Optional[int] = None):
+        self.interval = interval
+        self._warned = set()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        if not self.every_n_train_iters(runner, self.interval or len(runner.train_dataloader)):
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        norms = dict(exchanging_norms(model))
+        if not norms:
+            return
+        step = runner.iter + 1
+        with torch.no_grad():
+            small = {name: norm.scales.abs() < norm.threshold for name, norm in norms.items()}  # (M, C) each
+        modalities = next(iter(norms.values())).modalities
+        shares = np.array([mask.float().mean(1).tolist() for mask in small.values()])  # (layers, M)
+        total = np.average(shares, axis=0, weights=[mask.shape[1] for mask in small.values()])  # (M,)
+
+        history = runner.message_hub.runtime_info.get(HISTORY) or dict(layers=list(small), modalities=modalities)
+        history.setdefault('steps', []).append(step)
+        history.setdefault('shares', []).append(shares.tolist())
+        runner.message_hub.update_info(HISTORY, history)
+
+        scalars = {f'exchange/{name}': value for name, value in zip(modalities, total)}
+        for layer, row in zip(small, shares):
+            scalars.update({f'exchange/{layer}/{name}': value for name, value in zip(modalities, row)})
+        runner.visualizer.add_scalars(scalars, step=step)
+        for m, name in enumerate(modalities):
+            layers = ', '.join(f'{layer} {100 * share:.1f}' for layer, share in zip(small, shares[:, m]))
+            runner.logger.info(f'Channels under the threshold, {name}: {100 * total[m]:.1f} % ({layers})')
+        self._warn(runner, norms, small, total)
+
+    def _warn(self, runner: Runner, norms: dict, small: dict, total: np.ndarray) -> None:
+        thresholds = {norm.threshold for norm in norms.values()}
+        if max(thresholds) > 0 and 2 * (runner.iter + 1) >= runner.max_iters and not total.any():
+            self._once(
+                runner,
+                'nothing',
+                f'Nothing is exchanged after {runner.iter + 1} of {runner.max_iters} iterations: every scale is above '
+                f'the threshold {max(thresholds)}. Raise sparsity.loss_weight, or the learning rate of the exchanging '
+                'norms (optim_wrapper.paramwise_cfg.custom_keys), or the threshold.',
+            )
+        given_up = {
+            name: int(mask.all(0).sum()) for name, mask in small.items() if len(mask) > 1 and mask.all(0).any()
+        }
+        if given_up:
+            self._once(
+                runner,
+                'all',
+                f'{sum(given_up.values())} channels (of {", ".join(given_up)}) are under the threshold for every '
+                "modality, which then swap what all gave up. Use sparsity.channels='parts', or lower its loss_weight.",
+            )
+
+    def _once(self, runner: Runner, kind: str, message: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            runner.logger.log(logging.WARNING, message)
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        history = runner.message_hub.runtime_info.get(HISTORY)
+        if history:
+            path = Path(runner.work_dir) / 'exchange.png'
+            runner.visualizer.add_image('exchange', draw_heat_map(history, path), step=runner.iter)
+            runner.logger.info(f'Exchange over the run: {path}')
+
+
+def draw_heat_map(history: dict, path: Path) -> np.ndarray:
+    """Draws the share of channels under the threshold, layers over iterations, one panel a modality.
+
+    Args:
+        history: ``layers`` and ``modalities``, their names; ``steps`` (T,); ``shares`` (T, layers, M).
+        path: of the PNG.
+
+    Returns:
+        The picture, RGB ``(H, W, 3)`` uint8.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shares = 100 * np.array(history['shares'])
+    layers, steps = history['layers'], history['steps']
+    columns = len(history['modalities'])
+    figure = Figure(figsize=(2.5 + 4 * columns, 1.5 + 0.22 * len(layers)), layout='constrained')
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
+    for m, (name, axis) in enumerate(zip(history['modalities'], axes)):
+        image = axis.imshow(
+            shares[:, :, m].T, aspect='auto', interpolation='nearest', cmap='viridis', vmin=0, vmax=100
+        )
+        ticks = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 6)).astype(int))
+        axis.set_xticks(ticks, [steps[t] for t in ticks])
+        axis.set_yticks(range(len(layers)), layers, fontsize=7)
+        axis.set(title=name, xlabel='iteration')
+    figure.colorbar(image, ax=list(axes), label='channels under the threshold, %')
+    canvas.draw()
+    figure.savefig(path, dpi=100)
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
