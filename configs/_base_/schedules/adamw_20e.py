@@ -1,0 +1,13 @@
+# A short run from scratch: warm-up, then cosine.
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=8e-4, weight_decay=1e-2),
+    clip_grad=dict(max_norm=1.0),  # RefineNet has no norms of its own, and diverges without
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, begin=0, end=4, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=4, end=20, by_epoch=True, convert_to_iter_based=True),
+]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=20, val_interval=5)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

@@ -1,0 +1,17 @@
+# The authors' schedule: three stages of 100 epochs, two learning rates, the momentum afresh at each stage.
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=3e-3, momentum=0.9, weight_decay=1e-5),
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=5e-4 / 3e-3))),
+)
+param_scheduler = [
+    dict(
+        type='cen_mm.StageLR',
+        milestones=[100, 200],
+        rates=[[5e-4, 2.5e-4, 1e-4], [3e-3, 1.5e-3, 7e-4]],  # backbone; the rest
+        by_epoch=True,
+    )
+]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300, val_interval=5)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

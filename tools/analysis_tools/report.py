@@ -1,0 +1,93 @@
+"""Writes one page of a run: scores of every branch, curves, exchange and pictures.
+
+python tools/analysis_tools/report.py work_dirs/cen_refinenet_r18_rooms
+"""
+
+import argparse
+import html
+import json
+import os
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from prettytable import PrettyTable
+
+SCORES = ('aAcc', 'mAcc', 'mIoU')
+PICTURES = 12
+
+
+def read_scalars(work_dir: Path) -> list[dict]:
+    """What the runs in a work directory logged, first run first; a resumed run goes on where the other ended."""
+    rows = []
+    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        new = [json.loads(line) for line in path.read_text().splitlines()]
+        first = min((row['step'] for row in new if 'loss' in row), default=0)
+        rows = [row for row in rows if row['step'] < first] + new if first else rows
+    return rows
+
+
+def read_test_scores(work_dir: Path) -> dict[str, float]:
+    """Scores of the last run of tools/test.py; empty if there was none."""
+    for path in sorted(work_dir.glob('*/*.json'), reverse=True):
+        scores = json.loads(path.read_text())
+        if 'mIoU' in scores:
+            return scores
+    return {}
+
+
+def table_of(scores: dict[str, float]) -> PrettyTable:
+    """Branches by scores."""
+    table = PrettyTable(['branch', *SCORES])
+    branches = [key[: -len('/mIoU')] for key in scores if key.endswith('/mIoU')]
+    for name in (*branches, ''):
+        table.add_row([name or 'ensemble', *(f'{scores[f"{name}/{key}".lstrip("/")]:.2f}' for key in SCORES)])
+    return table
+
+
+def draw_curves(rows: list[dict], path: Path) -> None:
+    """Losses, scores, exchange and learning rates over iterations."""
+    layers = {key for row in rows for key in row if key.startswith('exchange/') and key.count('/') > 1}
+    panels = {
+        'loss': lambda key: 'loss' in key,
+        'mean IoU, %': lambda key: key.endswith('mIoU'),
+        'channels under the threshold': lambda key: key.startswith('exchange/') and key not in layers,
+        'learning rate': lambda key: key in ('lr', 'base_lr'),
+    }
+    figure = Figure(figsize=(12, 8), layout='constrained')
+    for axis, (title, belongs) in zip(figure.subplots(2, 2).flat, panels.items()):
+        for key in sorted({key for row in rows for key in row if belongs(key)}):
+            points = [(row['step'], row[key]) for row in rows if key in row]
+            axis.plot(*zip(*points), label='ensemble/mIoU' if key == 'mIoU' else key, marker='.')
+        axis.set(title=title, xlabel='iteration')
+        if axis.lines:
+            axis.legend(fontsize=8)
+    figure.savefig(path, dpi=80)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('work_dir', type=Path, help='work dir of tools/train.py and tools/test.py')
+    args = parser.parse_args()
+    rows = read_scalars(args.work_dir)
+    if not rows:
+        raise SystemExit(f'{args.work_dir} holds no */vis_data/scalars.json: give the work dir of a training run.')
+    draw_curves(rows, args.work_dir / 'curves.png')
+    scores = read_test_scores(args.work_dir)
+    page = [f'<h1>{html.escape(args.work_dir.name)}</h1>']
+    if scores:
+        page.append(table_of(scores).get_html_string(attributes={'border': '1', 'cellpadding': '4'}))
+    figures = [path for path in (args.work_dir / 'curves.png', args.work_dir / 'exchange.png') if path.exists()]
+    pictures = sorted(args.work_dir.rglob('vis_image/test_*.png'))[:PICTURES]
+    for path in (*figures, *pictures):
+        page.append(f'<p><img src="{html.escape(os.path.relpath(path, args.work_dir))}" style="max-width:100%"></p>')
+    report = args.work_dir / 'report.html'
+    report.write_text('<!doctype html><meta charset="utf-8">\n' + '\n'.join(page) + '\n')
+    if scores:
+        print(table_of(scores))
+    if pictures:
+        print(f'pictures: {pictures[0].parent}')
+    print(f'page:     {report}')
+
+
+if __name__ == '__main__':
+    main()
