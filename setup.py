@@ -32,6 +32,7 @@ setup(
         'regex',  # the same
         'setuptools<80',  # mmengine needs pkg_resources
         'numpy',
+        'h5py',  # NYUDv2's own .mat file
         'scikit-image',  # the unsupervised segmentations of the embedded rooms
         'tensorboard',
     ],

@@ -1,6 +1,7 @@
 """Data sets and transforms. Importing it registers everything under the scope `cen_mm`."""
 
 from .nyudv2 import NYUDepthV2Dataset
+from .sunrgbd import SUNRGBDDataset
 from .transforms import AlignToLabel, CenterPad, LoadDepth, LoadLabels, PackModalities, RandomScale
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     'NYUDepthV2Dataset',
     'PackModalities',
     'RandomScale',
+    'SUNRGBDDataset',
 ]
