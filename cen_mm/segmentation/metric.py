@@ -27,10 +27,10 @@ class MultimodalIoUMetric(IoUMetric):
             return
         num_classes = len(self.dataset_meta['classes'])
         for i, sample in enumerate(data_samples, start=len(self.results) - len(data_samples)):
-            predictions = dict(sample['pred_sem_seg'])
+            predictions = sample['pred_sem_seg']
             areas = {ENSEMBLE: self.results[i]}
-            del predictions['data']
-            for name, prediction in predictions.items():
+            for name in sample['modalities']:
+                prediction = predictions[name]
                 label = sample['gt_sem_seg']['data'].to(prediction)
                 areas[name] = self.intersect_and_union(prediction, label, num_classes, self.ignore_index)
             self.results[i] = areas

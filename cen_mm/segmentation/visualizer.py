@@ -59,9 +59,9 @@ class MultimodalVisualizer(SegLocalVisualizer):
         if draw_gt and 'gt_sem_seg' in data_sample:
             maps['label'] = data_sample.gt_sem_seg.data
         if draw_pred and 'pred_sem_seg' in data_sample:
-            predictions = dict(data_sample.pred_sem_seg.items())
-            ensemble = predictions.pop('data')
-            maps.update(predictions, **{ENSEMBLE: ensemble})
+            predictions = data_sample.pred_sem_seg
+            maps.update({name: predictions.get(name) for name in data_sample.get('modalities', ())})
+            maps[ENSEMBLE] = predictions.data
         maps = {key: value.squeeze(0).cpu().numpy().astype(np.uint8) for key, value in maps.items()}
         shape = next((labels.shape for labels in maps.values()), image.shape[:2])
         inputs = [title(center_crop(tile, shape), key) for key, tile in tiles.items()]

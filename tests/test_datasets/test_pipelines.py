@@ -122,7 +122,7 @@ def test_evaluation_equals_the_authors(tiny_model, parity):
     for i in range(3):
         logits, label = torch.from_numpy(data[f'eval_logits_{i}']), torch.from_numpy(data[f'eval_gt_{i}'])
         model.branches = lambda _, logits=logits: dict.fromkeys(['rgb', 'depth', 'ensemble'], logits[None])
-        meta = dict(ori_shape=label.shape, img_shape=label.shape, img_path='')
+        meta = dict(ori_shape=label.shape, img_shape=label.shape, img_path='', modalities=('rgb', 'depth'))
         sample = SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=label[None].long()))
         sample = model.predict(torch.zeros(1, 6, *label.shape), [sample])[0]
         for name in ('data', 'rgb', 'depth'):

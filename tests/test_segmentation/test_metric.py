@@ -29,6 +29,7 @@ def test_every_branch_against_a_confusion_matrix(tmp_path):
     for i in range(3):
         sample = dict(
             img_path=f'{i}.png',
+            modalities=('rgb', 'depth'),
             gt_sem_seg=dict(data=torch.from_numpy(labels[i])),
             pred_sem_seg={name: torch.from_numpy(p[i]) for name, p in predictions.items()},
         )

@@ -13,7 +13,7 @@ def test_tiles_modalities_label_and_branches(tmp_path):
     cv2.imwrite(rgb, np.full((180, 330, 3), (0, 0, 200), np.uint8))
     cv2.imwrite(depth, np.full((180, 330), 1000, np.uint16))
     label = torch.zeros(1, 160, 320, dtype=torch.long)  # the centre of the image
-    sample = SegDataSample(metainfo=dict(modality_paths=dict(rgb=rgb, depth=depth)))
+    sample = SegDataSample(metainfo=dict(modality_paths=dict(rgb=rgb, depth=depth), modalities=('rgb', 'depth')))
     sample.gt_sem_seg = PixelData(data=label.clone().fill_(255))
     sample.pred_sem_seg = PixelData(data=label, rgb=label + 1, depth=label + 2)
     visualizer = VISUALIZERS.build(dict(type='cen_mm.MultimodalVisualizer', name='tiles'))
