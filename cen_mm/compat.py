@@ -8,6 +8,8 @@ import types
 
 import numpy as np
 import torch
+from mmengine.device import get_device
+from mmengine.dist import utils as dist_utils
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 
@@ -63,5 +65,12 @@ def _allow_mmengine_checkpoints() -> None:
         torch.serialization.add_safe_globals([*history, _reconstruct, scalar, np.ndarray, np.dtype, *dtypes])
 
 
+def _launch_on_the_cpu() -> None:
+    # mmengine 0.10 picks a GPU in every process that torchrun starts, even where there is none to pick.
+    if get_device() == 'cpu':
+        dist_utils._init_dist_pytorch = lambda backend, **options: torch.distributed.init_process_group('gloo')
+
+
 _stand_in_for_compiled_ops()
 _allow_mmengine_checkpoints()
+_launch_on_the_cpu()

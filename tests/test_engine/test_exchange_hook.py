@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+from cen_mm.engine.exchange_hook import HISTORY
+from cen_mm.exchange import ExchangeNorm
+
+
+class Toy(BaseModel):
+    """Two exchanging layers whose scales a test sets; its loss leaves them alone."""
+
+    def __init__(self, scales: list[list[list[float]]]):
+        super().__init__()
+        self.first, self.second = (ExchangeNorm(nn.BatchNorm2d(4), ['rgb', 'depth'], 0.1) for _ in range(2))
+        for layer, rows in zip((self.first, self.second), scales):
+            for norm, row in zip(layer.norms, rows):
+                norm.weight.data = torch.tensor(row)
+        self.free = nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return dict(loss=self.free.sum())
+
+
+def run(work_dir, scales, epochs=2, **options) -> Runner:
+    runner = Runner(
+        model=Toy(scales),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            batch_size=1,
+            dataset=[dict(inputs=torch.zeros(1))] * 3,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='pseudo_collate'),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
+        custom_hooks=[dict(type='cen_mm.ExchangeHook')],
+        visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
+        default_scope='mmengine',
+        experiment_name=f'{work_dir.parent.name}_{epochs}',
+        **options,
+    )
+    runner.train()
+    return runner
+
+
+def log_of(runner: Runner) -> str:
+    return next(Path(runner.log_dir).glob('*.log')).read_text()
+
+
+SOME = [[[1.0, 0, 1, 1], [1.0, 1, 1, 1]], [[0.0, 0, 1, 1], [1.0, 1, 0.05, -0.05]]]
+NONE = [[[1.0, 1, 1, 1]] * 2] * 2
+ALL = [[[0.0, 1, 1, 1]] * 2, NONE[0]]
+
+
+def test_shares_reach_log_backends_checkpoint_and_heat_map(tmp_path):
+    work_dir = tmp_path / 'work'
+    run(work_dir, SOME)
+    runner = run(work_dir, SOME, epochs=3, resume=True)
+    rows = [json.loads(line) for path in work_dir.glob('*/vis_data/scalars.json') for line in path.open()]
+    rows = {row['step']: row for row in rows if 'exchange/rgb' in row}
+    assert sorted(rows) == [3, 6, 9]
+    for row in rows.values():
+        assert row['exchange/first/rgb'] == 0.25
+        assert row['exchange/first/depth'] == 0
+        assert row['exchange/second/rgb'] == row['exchange/second/depth'] == 0.5
+        assert row['exchange/rgb'] == 0.375
+        assert row['exchange/depth'] == 0.25
+    log = log_of(runner)
+    assert 'Channels under the threshold, rgb: 37.5 % (first 25.0, second 50.0)' in log
+    assert 'WARNING - ' not in log.split('Channels under')[1]
+    assert runner.message_hub.get_info(HISTORY)['steps'] == [3, 6, 9]  # the resumed run knows what came before
+    assert cv2.imread(str(work_dir / 'exchange.png')).size > 0
+
+
+@pytest.mark.parametrize(
+    ('scales', 'sentence'),
+    [(NONE, 'Nothing is exchanged after 6 of 9 iterations'), (ALL, '1 channels (of first) are under the threshold')],
+)
+def test_warns_once_and_says_what_to_change(tmp_path, scales, sentence):
+    log = log_of(run(tmp_path / 'work', scales, epochs=3))
+    assert log.count(sentence) == 1
+    assert 'sparsity.' in log.split(sentence)[1].split('\n')[0]

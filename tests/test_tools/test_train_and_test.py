@@ -1,0 +1,104 @@
+"""Every tool runs as a user would run it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import torch
+
+from cen_mm.engine.exchange_hook import HISTORY
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / 'configs/cen_refinenet_r18_nyudv2.py'
+SMALL = [
+    'model.backbone.init_cfg=None', 'model.backbone.base_channels=16', 'model.neck.in_channels=[16,32,64,128]',
+    'model.neck.channels=8', 'model.neck.top_channels=8', 'model.decode_head.in_channels=8',
+    *(f'{loader}_dataloader.{key}' for loader in ('train', 'val', 'test') for key in
+      ('num_workers=0', 'persistent_workers=False')),
+    'train_dataloader.batch_size=2', 'train_dataloader.dataset.indices=4', 'val_dataloader.dataset.indices=2',
+    'test_dataloader.dataset.indices=2',
+]  # fmt: skip
+
+
+def run(data: Path, tool: str, *args, fails: bool = False) -> str:
+    """Output of a tool, run as a command on a data set."""
+    env = dict(os.environ, CEN_MM_NYUDV2=str(data), PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')
+    interpreter = ['bash'] if tool.endswith('.sh') else [sys.executable]
+    command = [*interpreter, str(ROOT / 'tools' / tool), *map(str, args)]
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert (done.returncode != 0) == fails, done.stdout[-4000:]
+    return done.stdout
+
+
+def scores_of(work_dir: Path) -> dict:
+    return [json.loads(path.read_text()) for path in sorted(work_dir.glob('*/2*.json'))][-1]
+
+
+def test_train_resume_test_and_report(nyudv2, tmp_path):
+    work_dir = tmp_path / 'work'
+    train = ('train.py', CONFIG, '--amp', '--work-dir', work_dir)
+    run(nyudv2, *train, '--cfg-options', *SMALL, 'train_cfg.max_epochs=1')
+    first = torch.load(work_dir / 'epoch_1.pth', weights_only=True)
+    log = run(
+        nyudv2, *train, '--resume', '--cfg-options', *SMALL, 'train_cfg.max_epochs=2', 'train_cfg.val_interval=1'
+    )
+    assert f'resumed epoch: 1, iter: {first["meta"]["iter"]}' in log
+    second = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
+    assert second['meta']['iter'] == 4
+    assert second['message_hub']['runtime_info'][HISTORY]['steps'] == [2, 4]
+    steps = [state['step'] for state in second['optimizer']['state'].values()]
+    assert set(map(int, steps)) == {4}
+    assert (work_dir / 'exchange.png').exists()
+
+    shown, out = tmp_path / 'shown', tmp_path / 'out'
+    test = ('test.py', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', work_dir, '--cfg-options', *SMALL)
+    log = run(nyudv2, *test, '--show-dir', shown, '--out', out)
+    assert '| ensemble |' in log
+    assert {'mIoU', 'rgb/mIoU', 'depth/mAcc', 'aAcc'} <= set(scores_of(work_dir))
+    pictures = list(shown.rglob('*.png'))
+    assert len(pictures) == 2
+    height, width, _ = cv2.imread(str(pictures[0])).shape
+    assert width > height  # three columns, two rows
+    names = [line.split()[1].split('/')[-1] for line in (nyudv2 / 'val.txt').read_text().splitlines()[:2]]
+    for name in names:
+        label = cv2.imread(str(nyudv2 / 'masks' / name), cv2.IMREAD_UNCHANGED)
+        prediction = cv2.imread(str(out / name), cv2.IMREAD_UNCHANGED)
+        assert prediction.shape == label.shape
+        assert prediction.max() < 40
+
+    assert 'mIoU' in run(nyudv2, *test, '--tta')
+    log = run(nyudv2, 'analysis_tools/report.py', work_dir)
+    assert '| ensemble |' in log
+    assert 'curves.png' in (work_dir / 'report.html').read_text()
+    assert cv2.imread(str(work_dir / 'curves.png')).size > 0
+
+
+def test_two_processes(made_nyudv2, tmp_path):
+    options = [
+        *SMALL,
+        'model_wrapper_cfg.type=MMDistributedDataParallel',
+        'model_wrapper_cfg.device_ids=None',
+        'train_cfg.max_epochs=1',
+        'train_cfg.val_interval=1',
+    ]
+    log = run(made_nyudv2, 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--cfg-options', *options)
+    assert 'Epoch(train)  [1][1/1]' in log  # four images, two processes, two images each
+    assert '| ensemble |' in log
+    options[-2:] = []
+    log = run(made_nyudv2, 'dist_test.sh', CONFIG, tmp_path / 'epoch_1.pth', 2, '--work-dir', tmp_path, '--cfg-options',
+              *options)  # fmt: skip
+    assert '| ensemble |' in log
+
+
+def test_mistakes_end_in_a_sentence(made_nyudv2, tmp_path):
+    log = run(made_nyudv2, 'test.py', CONFIG, tmp_path / 'none.pth', fails=True)
+    assert log.strip().endswith('none.pth does not exist: give the path of a .pth file.')
+    log = run(made_nyudv2, 'analysis_tools/report.py', tmp_path, fails=True)
+    assert log.strip().endswith('give the work dir of a training run.')
+    (made_nyudv2 / 'depth/000000.png').unlink()
+    log = run(made_nyudv2, 'train.py', CONFIG, '--work-dir', tmp_path, '--cfg-options', *SMALL, fails=True)
+    assert 'depth/000000.png' in log.strip().splitlines()[-1]
+    assert log.strip().endswith('does not exist: add it, or drop the line.')
