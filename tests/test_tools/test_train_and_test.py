@@ -93,6 +93,14 @@ def test_two_processes(made_nyudv2, tmp_path):
     assert '| ensemble |' in log
 
 
+def test_schedule_of_a_config_as_a_picture(made_nyudv2, tmp_path):
+    config, picture = ROOT / 'configs/cen_refinenet_r101_nyudv2.py', tmp_path / 'schedule.png'
+    log = run(made_nyudv2, 'analysis_tools/plot_schedule.py', config, picture, '--epoch-length', 2)
+    assert 'backbone (520): 0.0005 to 0.0001' in log
+    assert '0.003 to 0.0007' in log
+    assert cv2.imread(str(picture)).size > 0
+
+
 def test_mistakes_end_in_a_sentence(made_nyudv2, tmp_path):
     log = run(made_nyudv2, 'test.py', CONFIG, tmp_path / 'none.pth', fails=True)
     assert log.strip().endswith('none.pth does not exist: give the path of a .pth file.')

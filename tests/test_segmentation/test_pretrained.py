@@ -1,0 +1,57 @@
+"""ImageNet weights fill every convolution and every private norm, and what does not fit is reported."""
+
+import mmengine.runner.checkpoint
+import pytest
+import torch
+import torchvision
+from mmengine.logging import MMLogger
+from mmengine.registry import MODELS
+
+from cen_mm.exchange import ExchangeNorm
+
+
+@pytest.fixture
+def imagenet():
+    """torchvision's ResNet-18, as its weights would come; statistics and scales are told apart."""
+    model = torchvision.models.resnet18()
+    for name, tensor in model.state_dict().items():
+        if 'bn' in name or 'downsample.1' in name:
+            tensor.copy_(torch.rand(tensor.shape) + 0.5 if tensor.is_floating_point() else torch.tensor(7))
+    return model.state_dict()
+
+
+@pytest.mark.parametrize('source', ['torchvision', 'file'])
+def test_imagenet_start(imagenet, tmp_path, monkeypatch, capfd, source):
+    torch.save(imagenet, tmp_path / 'resnet18.pth')
+    checkpoint = str(tmp_path / 'resnet18.pth')
+    if source == 'torchvision':
+        checkpoint = 'torchvision://resnet18'
+        monkeypatch.setattr(mmengine.runner.checkpoint, 'load_url', lambda *_, **__: dict(imagenet))
+    MMLogger.get_instance(f'pretrained_{source}')
+    backbone = dict(type='cen_mm.CENResNet', depth=18, modalities=['rgb', 'depth'])
+    model = MODELS.build(dict(backbone, init_cfg=dict(type='Pretrained', checkpoint=checkpoint)))
+    model.init_weights()
+    filled = 0
+    for name, module in model.named_modules():
+        plain = {key[len(name) + 1 :]: value for key, value in imagenet.items() if key.startswith(name + '.')}
+        if isinstance(module, ExchangeNorm):
+            for norm in module.norms:
+                torch.testing.assert_close(dict(norm.state_dict()), plain)
+            filled += 1
+        elif isinstance(module, torch.nn.Conv2d):
+            assert torch.equal(module.weight, plain['weight'])
+            filled += 1
+    assert filled == 40
+    log = ''.join(capfd.readouterr())
+    assert 'unexpected key in source state_dict: fc.weight, fc.bias' in log
+    assert 'missing keys' not in log
+
+
+def test_missing_keys_are_reported(imagenet, tmp_path, capfd):
+    del imagenet['layer1.0.bn2.weight'], imagenet['conv1.weight']
+    torch.save(imagenet, tmp_path / 'resnet18.pth')
+    MMLogger.get_instance('pretrained_missing')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'resnet18.pth'))
+    MODELS.build(dict(type='cen_mm.CENResNet', depth=18, modalities=['rgb'], init_cfg=init_cfg)).init_weights()
+    log = ''.join(capfd.readouterr())
+    assert 'missing keys in source state_dict: conv1.weight, layer1.0.bn2.norms.0.weight' in log

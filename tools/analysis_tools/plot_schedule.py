@@ -1,0 +1,79 @@
+"""Draws every learning rate of a config over the run. No data and no weights are needed.
+
+python tools/analysis_tools/plot_schedule.py configs/cen_refinenet_r101_nyudv2.py schedule.png
+"""
+
+import argparse
+from collections import Counter
+
+import cen_mm  # noqa: F401  before anything imports mmseg or mmagic
+from matplotlib.figure import Figure
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
+
+
+def learning_rates(cfg: Config, epoch_length: int) -> dict[str, list[float]]:
+    """One curve of a value an iteration for each set of parameters that shares its rate all along.
+
+    Args:
+        cfg: with `model`, `optim_wrapper`, `param_scheduler` and an epoch-based `train_cfg`.
+        epoch_length: iterations an epoch.
+
+    Returns:
+        Curves, by the number of parameter tensors and the first part of their names.
+    """
+    model = MODELS.build(cfg.model)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    names = {id(parameter): name.split('.')[0] for name, parameter in model.named_parameters()}
+    schedulers = []
+    for config in cfg.param_scheduler:
+        config, kind = dict(config), PARAM_SCHEDULERS.get(config['type'])
+        config.pop('type')
+        if config.pop('convert_to_iter_based', False):
+            schedulers.append(kind.build_iter_from_epoch(wrapper, **config, epoch_length=epoch_length))
+        else:
+            schedulers.append(kind(wrapper, **config))
+    curves = [[] for _ in wrapper.param_groups]
+    for _ in range(cfg.train_cfg.max_epochs):
+        for _ in range(epoch_length):
+            for curve, group in zip(curves, wrapper.param_groups):
+                curve.append(group['lr'])
+            for scheduler in schedulers:
+                if not scheduler.by_epoch:
+                    scheduler.step()
+        for scheduler in schedulers:
+            if scheduler.by_epoch:
+                scheduler.step()
+    shared = {}
+    for curve, group in zip(curves, wrapper.param_groups):
+        of_model = [names[id(parameter)] for parameter in group['params'] if id(parameter) in names]
+        if of_model:  # mmengine adds a group of its own, to log the base rate
+            shared.setdefault(tuple(curve), Counter()).update(of_model)
+    return {', '.join(f'{name} ({n})' for name, n in who.items()): list(curve) for curve, who in shared.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('out', help='PNG to write')
+    parser.add_argument('--epoch-length', type=int, default=132, help="iterations an epoch (132, NYUDv2's 795 // 6)")
+    args = parser.parse_args()
+    MMLogger.get_instance('plot_schedule', log_level='ERROR')  # mmengine lists the options of every parameter
+    cfg = Config.fromfile(args.config)
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    figure = Figure(figsize=(9, 5), layout='constrained')
+    axis = figure.subplots()
+    for who, curve in learning_rates(cfg, args.epoch_length).items():
+        axis.plot([i / args.epoch_length for i in range(len(curve))], curve, label=who)
+        print(f'{who}: {curve[0]:g} to {curve[-1]:g}, between {min(curve):g} and {max(curve):g}')
+    axis.set(xlabel='epoch', ylabel='learning rate', yscale='log', title=args.config)
+    axis.legend()
+    axis.grid(alpha=0.3)
+    figure.savefig(args.out, dpi=100)
+    print(args.out)
+
+
+if __name__ == '__main__':
+    main()
