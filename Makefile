@@ -16,7 +16,7 @@ SOURCES := cen_mm configs tools tests setup.py
 demo: .venv/installed
 	$(BIN)/python tools/dataset_converters/render_rooms.py data/rooms
 	$(BIN)/python tools/train.py $(CONFIG) --amp --work-dir $(WORK_DIR)
-	$(BIN)/python tools/test.py $(CONFIG) $(WORK_DIR)/epoch_20.pth --work-dir $(WORK_DIR) --show-dir $(WORK_DIR)/pictures
+	$(BIN)/python tools/test.py $(CONFIG) $(WORK_DIR)/epoch_15.pth --work-dir $(WORK_DIR) --show-dir $(WORK_DIR)/pictures
 	$(BIN)/python tools/analysis_tools/report.py $(WORK_DIR)
 
 test: .venv/installed

@@ -2,7 +2,7 @@
 _base_ = [
     '_base_/models/cen_refinenet_r101.py',
     '_base_/datasets/rooms.py',
-    '_base_/schedules/adamw_20e.py',
+    '_base_/schedules/adamw_15e.py',
     '_base_/default_runtime.py',
 ]
 model = dict(
@@ -18,5 +18,5 @@ model = dict(
     decode_head=dict(in_channels=64, num_classes=17, dropout_ratio=0.1),
     sparsity=dict(loss_weight=2e-3),
 )
-# In 500 steps a scale gets from 1 to the threshold only at ten times the network's learning rate.
+# In 375 steps a scale gets from 1 to the threshold only at ten times the network's learning rate.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'bn1.norms': dict(lr_mult=10, decay_mult=0)}))

@@ -7,6 +7,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS
 
+from cen_mm.exchange import exchanging_norms
+
 CONFIGS = sorted((Path(__file__).parents[1] / 'configs').rglob('cen_*.py'))
 CONFIGS = [path for path in CONFIGS if '_base_' not in path.parts]
 
@@ -31,15 +33,26 @@ def test_config_builds(path, config):
     assert MODELS.build(dict(cfg.tta_model, module=model))
 
 
-def test_child_of_three_lines(tmp_path, config):
-    parent = CONFIGS[0].parent / 'cen_refinenet_r18_rooms.py'
+def readme_configs() -> list[str]:
+    """The configs that the README shows."""
+    blocks = (CONFIGS[0].parents[1] / 'README.md').read_text().split('```python\n')[1:]
+    return [block.split('```')[0] for block in blocks if block.startswith('_base_')]
+
+
+@pytest.mark.parametrize('text', readme_configs(), ids=['three lines', 'another backbone'])
+def test_configs_of_the_readme(tmp_path, text):
     child = tmp_path / 'child.py'
-    lines = [f"_base_ = '{parent}'", 'model = dict(backbone=dict(threshold=0.05))', 'train_cfg = dict(max_epochs=5)']
-    child.write_text('\n'.join(lines))
+    child.write_text(text.replace("_base_ = '", f"_base_ = '{CONFIGS[0].parent}/"))
     cfg = Config.fromfile(child)
-    model = MODELS.build(cfg.model)
-    assert {norm.threshold for norm in model.backbone.modules() if getattr(norm, 'threshold', None)} == {0.05}
-    assert cfg.train_cfg.max_epochs == 5
+    model = MODELS.build(cfg.model).train()
+    norms = dict(exchanging_norms(model))
+    assert {norm.threshold for norm in norms.values()} == {cfg.model.backbone.get('threshold', 0.02)}
+    if 'mobilenet' in cfg:
+        assert len(norms) == 17
+    with torch.no_grad():
+        branches = model.branches(torch.randn(2, 6, 64, 64))
+    assert branches['ensemble'].shape == (2, cfg.model.decode_head.num_classes, 16, 16)
+    assert not torch.equal(branches['rgb'], branches['depth'])
 
 
 def test_size_of_the_papers_network(config):

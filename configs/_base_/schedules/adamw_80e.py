@@ -1,4 +1,4 @@
-_base_ = 'adamw_20e.py'
+_base_ = 'adamw_15e.py'
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=4, by_epoch=True, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=4, end=80, by_epoch=True, convert_to_iter_based=True),

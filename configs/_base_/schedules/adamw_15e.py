@@ -5,9 +5,9 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),  # RefineNet has no norms of its own, and diverges without
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, begin=0, end=4, by_epoch=True, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=4, end=20, by_epoch=True, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=0.05, begin=0, end=3, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=3, end=15, by_epoch=True, convert_to_iter_based=True),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=20, val_interval=5)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=15, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
