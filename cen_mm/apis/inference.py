@@ -1,5 +1,6 @@
 """Building a trained model from its config and checkpoint."""
 
+from pathlib import Path
 from typing import Optional, Union
 
 from mmengine.config import Config
@@ -8,7 +9,9 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 
 
-def init_model(config: Union[str, Config], checkpoint: Optional[str] = None, device: str = 'cuda:0') -> BaseModel:
+def init_model(
+    config: Union[str, Path, Config], checkpoint: Optional[str] = None, device: str = 'cuda:0'
+) -> BaseModel:
     """Builds the model of a config in eval mode and loads its weights.
 
     Args:
@@ -23,13 +26,11 @@ def init_model(config: Union[str, Config], checkpoint: Optional[str] = None, dev
     Raises:
         RuntimeError: if the checkpoint is of another model, naming the keys or shapes that differ.
     """
-    cfg = Config.fromfile(config) if isinstance(config, str) else config.copy()
+    cfg = config if isinstance(config, Config) else Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    if 'backbone' in cfg.model:
-        cfg.model.backbone.init_cfg = None  # the checkpoint brings what ImageNet's weights would start
     model = MODELS.build(cfg.model)
     if checkpoint is not None:
-        load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
+        load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
     model = revert_sync_batchnorm(model).to(device).eval()
     model.cfg = cfg
     return model

@@ -1,16 +1,22 @@
 """Segmentation equals the authors' code in float64: see tests/data/parity/README.md for what made the numbers."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-PARITY = Path(__file__).parents[1] / 'data/parity'
+from cen_mm.apis import init_model
+
+ROOT = Path(__file__).parents[2]
+PARITY = ROOT / 'tests/data/parity'
 
 
 @pytest.fixture(scope='module')
@@ -99,16 +105,28 @@ def test_two_training_steps(model, inputs, samples, want, converter):
     np.testing.assert_allclose(sums, want['param_sum_after'], rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize('data_parallel', [False, True])
-def test_converter_is_the_identity_there_and_back(theirs, converter, tmp_path, data_parallel):
-    prefix = 'module.' if data_parallel else ''
-    torch.save({'segmenter': {prefix + key: value for key, value in theirs.items()}}, tmp_path / 'theirs.pth')
-    read = converter.read(str(tmp_path / 'theirs.pth'))
-    ours = converter.convert(read)
-    assert converter.describe(ours) == (50, 6, 2)
-    back = converter.convert(ours, reverse=True)
+@pytest.mark.parametrize(('depth', 'classes', 'prefix'), [(50, 6, 'module.'), (101, 4, ''), (152, 40, '')])
+def test_their_checkpoint_through_the_command_and_back(tmp_path, depth, classes, prefix):
+    cfg = Config.fromfile(ROOT / 'configs/cen_refinenet_r101_nyudv2.py')
+    cfg.merge_from_dict({'model.backbone.depth': depth, 'model.decode_head.num_classes': classes})
+    converter = [sys.executable, str(ROOT / 'tools/model_converters/cen_to_mm.py')]
+    model = init_model(cfg, device='cpu')
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'ours.pth')
+    subprocess.run([*converter, tmp_path / 'ours.pth', tmp_path / 'theirs.pth', '--reverse'], check=True)
+    theirs = torch.load(tmp_path / 'theirs.pth', weights_only=True)['segmenter']
+    theirs = {prefix + key: value for key, value in theirs.items()}
+    torch.save({'segmenter': theirs, 'epoch_start': 3}, tmp_path / 'theirs.pth')
+    command = [*converter, tmp_path / 'theirs.pth', tmp_path / 'back.pth']
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert f'ResNet-{depth}, {classes} classes, 2 modalities' in said
+    back = init_model(cfg, tmp_path / 'back.pth', device='cpu').state_dict()
+    assert all(torch.equal(back[key], value) for key, value in model.state_dict().items())
+
+
+def test_converter_is_the_identity_on_their_keys(theirs, converter):
+    back = converter.convert(converter.convert(theirs), reverse=True)
     assert list(back) == list(theirs)
-    assert all(torch.equal(back[key], theirs[key]) for key in theirs)
+    assert all(back[key] is theirs[key] for key in theirs)
 
 
 def test_converter_names_the_keys_that_it_does_not_know(theirs, converter):
