@@ -9,7 +9,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-import cen_mm  # noqa: F401  before anything imports mmseg or mmagic
+import cen_mm  # noqa: F401  patches the stack and registers the scope
 
 
 def parse_args() -> argparse.Namespace:

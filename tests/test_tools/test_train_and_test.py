@@ -88,8 +88,8 @@ def test_two_processes(made_nyudv2, tmp_path):
     assert 'Epoch(train)  [1][1/1]' in log  # four images, two processes, two images each
     assert '| ensemble |' in log
     options[-2:] = []
-    log = run(made_nyudv2, 'dist_test.sh', CONFIG, tmp_path / 'epoch_1.pth', 2, '--work-dir', tmp_path, '--cfg-options',
-              *options)  # fmt: skip
+    test = ('dist_test.sh', CONFIG, tmp_path / 'epoch_1.pth', 2, '--work-dir', tmp_path)
+    log = run(made_nyudv2, *test, '--cfg-options', *options)
     assert '| ensemble |' in log
 
 

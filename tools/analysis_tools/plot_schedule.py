@@ -6,12 +6,13 @@ python tools/analysis_tools/plot_schedule.py configs/cen_refinenet_r101_nyudv2.p
 import argparse
 from collections import Counter
 
-import cen_mm  # noqa: F401  before anything imports mmseg or mmagic
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
+
+import cen_mm  # noqa: F401  patches the stack and registers the scope
 
 
 def learning_rates(cfg: Config, epoch_length: int) -> dict[str, list[float]]:
