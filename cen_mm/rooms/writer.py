@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
+from mmengine.utils import track_iter_progress
 
 from .classes import CLASSES, LABELS, NYU40
 from .modalities import DOMAINS, derive, sense_depth
@@ -63,11 +66,11 @@ def render(
         (out / folder).mkdir(parents=True, exist_ok=True)
     started.touch()
 
-    from mmengine.utils import track_parallel_progress  # here, since it brings torch
-
     write = partial(_write_room, out=out, size=tuple(size), seed=seed)
-    counts = track_parallel_progress(write, list(range(num_train + num_val)), workers, _one_thread)
-    print()
+    rooms = range(num_train + num_val)
+    # Spawned, not forked: a forked child of a process with threads, torch's or OpenCV's, may wait for a lock forever.
+    with ProcessPoolExecutor(workers, get_context('spawn'), _one_thread) as pool:
+        counts = list(track_iter_progress((pool.map(write, rooms), len(rooms))))
     _write_lists(out, num_train, num_val)
     draw_overview(out, np.unique(np.linspace(0, num_train + num_val - 1, 6).astype(int)))
 
