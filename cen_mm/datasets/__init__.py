@@ -2,15 +2,34 @@
 
 from .nyudv2 import NYUDepthV2Dataset
 from .sunrgbd import SUNRGBDDataset
-from .transforms import AlignToLabel, CenterPad, LoadDepth, LoadLabels, PackModalities, RandomScale
+from .taskonomy import TaskonomyDataset
+from .transforms import (
+    AlignToLabel,
+    CenterPad,
+    CropImages,
+    FlipImages,
+    LoadDepth,
+    LoadLabels,
+    LoadTaskonomyImages,
+    PackModalities,
+    PackTranslation,
+    RandomScale,
+    ResizeImages,
+)
 
 __all__ = [
     'AlignToLabel',
     'CenterPad',
+    'CropImages',
+    'FlipImages',
     'LoadDepth',
     'LoadLabels',
+    'LoadTaskonomyImages',
     'NYUDepthV2Dataset',
     'PackModalities',
+    'PackTranslation',
     'RandomScale',
+    'ResizeImages',
     'SUNRGBDDataset',
+    'TaskonomyDataset',
 ]
