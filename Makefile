@@ -9,7 +9,7 @@ SOURCES := cen_mm configs tools tests setup.py
 
 .venv/installed: setup.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --progress-bar off -e '.[lite,test]'
+	$(BIN)/pip install --quiet --progress-bar off -e '.[lite,translation,test]'
 	touch $@
 
 # Renders the rooms, trains a small CEN on them, tests it, and writes a page of tables, curves and pictures.

@@ -37,7 +37,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def enable_amp(optim_wrapper: dict) -> None:
-    """Turns an OptimWrapper's config into one of mixed precision, for the device at hand."""
+    """Turns an OptimWrapper's config, or those of several, into mixed precision, for the device at hand."""
+    if 'type' not in optim_wrapper:
+        for network in ('generators', 'discriminators'):
+            enable_amp(optim_wrapper[network])
+        return
     if optim_wrapper['type'] != 'OptimWrapper':
         raise SystemExit(
             f"--amp needs optim_wrapper.type 'OptimWrapper', but the config has {optim_wrapper['type']!r}."

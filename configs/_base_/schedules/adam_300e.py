@@ -1,0 +1,11 @@
+# The authors' schedule of translation: Adam for each network, a constant rate.
+adam = dict(type='Adam', lr=2e-4, betas=(0.5, 0.999))
+optim_wrapper = dict(
+    constructor='MultiOptimWrapperConstructor',
+    generators=dict(type='OptimWrapper', optimizer=adam),
+    discriminators=dict(type='OptimWrapper', optimizer=adam),
+)
+param_scheduler = None
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300, val_interval=5)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

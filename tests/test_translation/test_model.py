@@ -1,0 +1,207 @@
+"""The translation model: modalities, test modes, the GAN step and its options."""
+
+import copy
+
+import pytest
+import torch
+
+pytest.importorskip('mmagic')
+
+from mmengine.logging import MessageHub
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import BaseDataElement
+from torch import nn
+
+import cen_mm.translation
+from cen_mm.engine import BFloat16OptimWrapper
+
+NAMES = ['reshading', 'edge_texture', 'normal', 'depth_zbuffer']
+GENERATOR = dict(type='cen_mm.CENUNetGenerator', base_channels=4, num_levels=5)
+
+
+@pytest.fixture(autouse=True)
+def _mmagic_scope():
+    init_default_scope('mmagic')
+    MessageHub.get_current_instance().runtime_info.pop('iter', None)
+
+
+@pytest.fixture
+def build(config):
+    """A narrow model of 5 levels, for images whose sides 32 divides."""
+
+    def make(modalities: int = 2, **options):
+        cfg = config('_base_/models/cen_unet.py').model
+        cfg.modalities = NAMES[:modalities]
+        cfg.generator = GENERATOR
+        cfg.discriminator.base_channels = 4
+        cfg.update(options)
+        return MODELS.build(cfg)
+
+    return make
+
+
+def wrappers_of(model, kind=OptimWrapper, **options) -> OptimWrapperDict:
+    return OptimWrapperDict(
+        **{
+            name: kind(torch.optim.Adam(getattr(model, name).parameters(), lr=2e-4, betas=(0.5, 0.999)), **options)
+            for name in ('generators', 'discriminators')
+        }
+    )
+
+
+def batch_of(modalities: int = 2, batch: int = 2, seed: int = 0) -> dict:
+    """As the data loader hands it over."""
+    generator = torch.Generator().manual_seed(seed)
+    image = lambda channels: torch.rand(channels, 32, 64, generator=generator) * 2 - 1  # noqa: E731
+    names = NAMES[:modalities]
+    return dict(
+        inputs=[image(3 * modalities) for _ in range(batch)],
+        data_samples=[BaseDataElement(gt_img=image(3), metainfo=dict(modalities=names)) for _ in range(batch)],
+    )
+
+
+def state_of(module: nn.Module) -> dict:
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def changed(module: nn.Module, before: dict, part: str = '') -> bool:
+    """Whether a parameter or buffer of that name moved."""
+    return any(part in key and not torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+def set_iteration(iteration: int) -> None:
+    MessageHub.get_current_instance().update_info('iter', iteration)
+
+
+@pytest.mark.parametrize('modalities', [1, 3, 4])
+def test_any_number_of_modalities_trains_and_tests(build, modalities):
+    model = build(modalities)
+    wrappers = wrappers_of(model)
+    log = model.train_step(batch_of(modalities), wrappers)
+    assert set(log) == {'loss_disc', 'loss_gen', 'loss_gan', 'loss_pixel', 'loss_sparsity'}
+    torch.testing.assert_close(log['loss_gen'], log['loss_gan'] + log['loss_pixel'] + log['loss_sparsity'])
+    with torch.no_grad():
+        sample = model.eval().test_step(batch_of(modalities))[1].to_dict()
+    assert list(sample['branches']) == [*NAMES[:modalities], 'ensemble']
+    assert all(image.shape == (3, 32, 64) and image.abs().max() <= 1 for image in sample['branches'].values())
+    assert torch.equal(sample['fake_img'], sample['branches']['ensemble'])
+    assert sample['gt_img'].shape == (3, 32, 64)
+
+
+@pytest.mark.parametrize('test_mode', ['deterministic', 'authors'])
+@torch.no_grad()
+def test_testing_leaves_the_running_statistics(build, test_mode):
+    model = build(test_mode=test_mode).eval()
+    before, inputs = state_of(model), torch.stack(batch_of()['inputs'])
+    first, second = model.branches(inputs)['ensemble'], model.branches(inputs)['ensemble']
+    assert not changed(model, before)
+    assert torch.equal(first, second) == (test_mode == 'deterministic')
+    alone = model.branches(inputs[:1])['ensemble']  # an image's statistics are its own
+    assert torch.allclose(alone, first[:1], atol=1e-5) == (test_mode == 'deterministic')
+    model.train().branches(inputs)
+    assert changed(model, before, 'running_mean')
+
+
+def test_one_generator_forward_a_step_and_each_loss_trains_its_own_network(build):
+    model = build()
+    calls = []
+    model.generators['target'].register_forward_hook(lambda *_: calls.append(1))
+    for trained, other in (('discriminators', 'generators'), ('generators', 'discriminators')):
+        wrappers = wrappers_of(model, accumulative_counts=2)  # no update, so the gradients stay
+        wrappers[other].backward = lambda loss: None
+        calls.clear()
+        model.train_step(batch_of(), wrappers)
+        assert len(calls) == 1
+        assert all(p.grad is None for p in getattr(model, other).parameters())
+        assert any(p.grad is not None for p in getattr(model, trained).parameters())
+        assert all(p.requires_grad for p in model.parameters())
+        model.zero_grad()
+
+
+def test_processes_average_the_gradients_of_both(build, monkeypatch):
+    model = build()
+    reduced = []
+    monkeypatch.setattr(
+        'cen_mm.translation.model.all_reduce_params', lambda grads, op: reduced.append((len(grads), op))
+    )
+    model.train_step(batch_of(), wrappers_of(model))
+    unused = 2 * 2  # scale and shift of the discriminator's first and last norm
+    assert reduced[0] == (len(list(model.discriminators.parameters())) - unused, 'mean')
+    unused = 2 * 2 + 4  # shifts of the encoder's first and last norms; all of the decoder's last
+    assert reduced[1] == (len(list(model.generators.parameters())) - unused, 'mean')
+
+
+def test_gradients_accumulate_for_both(build):
+    model = build()
+    networks, wrappers = (model.generators, model.discriminators), wrappers_of(model, accumulative_counts=2)
+    before, moved = [state_of(network) for network in networks], []
+    for iteration in range(2):
+        set_iteration(iteration)
+        model.train_step(batch_of(seed=iteration), wrappers)
+        moved.append([changed(network, state, 'conv.weight') for network, state in zip(networks, before)])
+    assert moved == [[False, False], [True, True]]
+
+
+def test_step_counts_alternate(build):
+    model = build(discriminator_steps=2, disc_init_steps=3)
+    wrappers = wrappers_of(model)
+    trained = []
+    for iteration in range(6):
+        set_iteration(iteration)
+        trained.append('loss_gen' in model.train_step(batch_of(), wrappers))
+    assert trained == [False, False, False, True, False, True]
+
+
+def test_both_optimisers_resume(build, tmp_path):
+    model = build(generator={**GENERATOR, 'dropout_ratio': 0})
+    wrappers = wrappers_of(model)
+    for seed in range(2):
+        model.train_step(batch_of(seed=seed), wrappers)
+    torch.save(dict(model=model.state_dict(), optimizer=wrappers.state_dict()), tmp_path / 'state.pth')
+    want = model.train_step(batch_of(seed=2), wrappers), model.train_step(batch_of(seed=3), wrappers)
+
+    resumed = build(generator={**GENERATOR, 'dropout_ratio': 0})
+    wrappers = wrappers_of(resumed)
+    state = torch.load(tmp_path / 'state.pth')
+    resumed.load_state_dict(state['model'])
+    wrappers.load_state_dict(copy.deepcopy(state['optimizer']))
+    got = resumed.train_step(batch_of(seed=2), wrappers), resumed.train_step(batch_of(seed=3), wrappers)
+    assert want == got
+    assert not changed(resumed, model.state_dict())
+
+
+def test_bfloat16_keeps_images_and_losses_in_float32(build):
+    model = build(3)
+    log = model.train_step(batch_of(3), wrappers_of(model, BFloat16OptimWrapper))
+    assert all(value.dtype == torch.float32 and value.isfinite() for value in log.values())
+    with torch.autocast('cpu', torch.bfloat16):
+        assert model.branches(torch.stack(batch_of(3)['inputs']))['ensemble'].dtype == torch.float32
+
+
+def test_weights_start_from_a_narrow_normal(build):
+    model = build(generator={**GENERATOR, 'base_channels': 16})
+    model.init_weights()
+    convs = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
+    assert len(convs) == 5 + 5 + 5
+    weights = torch.cat([conv.weight.flatten() for conv in convs])
+    assert abs(weights.mean()) < 1e-4
+    assert weights.std().item() == pytest.approx(0.02, rel=0.01)
+    assert all(conv.bias.abs().max() == 0 for conv in convs)
+
+
+def test_exchange_is_in_the_encoder_alone(build):
+    exchanging = [name for name, _ in cen_mm.exchange.exchanging_norms(build(3))]
+    assert exchanging == [f'generators.target.encoder.{i}.norm' for i in range(5)]
+
+
+def test_what_cannot_work_ends_in_one_sentence(build):
+    model = build()
+    with pytest.raises(ValueError, match='48x64 pixels cannot be halved 5 times: .* multiples of 32'):
+        model.branches(torch.zeros(1, 6, 48, 64))
+    with pytest.raises(ValueError, match='9 channels, which 2 modalities cannot share'):
+        model.branches(torch.zeros(1, 9, 32, 32))
+    with pytest.raises(ValueError, match="test_mode='eval' is unknown: choose one of deterministic, authors"):
+        build(test_mode='eval')
+    with pytest.raises(ValueError, match="mode='loss' is unknown: choose 'tensor' or 'predict'"):
+        model(torch.zeros(1, 6, 32, 32), mode='loss')

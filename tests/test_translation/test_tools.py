@@ -1,0 +1,77 @@
+"""Translation's configs build, and its tools run as commands, on rooms that are rendered for it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+
+from cen_mm.rooms import render
+
+pytest.importorskip('mmagic')
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / 'configs').glob('cen_unet_*.py'))
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_config_builds(path, tmp_path):
+    cfg = Config.fromfile(path)
+    init_default_scope('mmagic')
+    model = MODELS.build(cfg.model).eval()
+    side = cfg.crop_size[0]
+    with torch.no_grad():
+        branches = model.branches(torch.zeros(1, 3 * len(model.modalities), side, side))
+    assert list(branches) == [*cfg.modalities, 'ensemble']
+    assert model.modalities == tuple(cfg.modalities)
+    dataset = dict(cfg.train_dataloader.dataset, data_root=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match='The list .* does not exist'):
+        DATASETS.build(dataset)
+
+
+def test_train_resume_and_test(tmp_path):
+    render(tmp_path / 'rooms', num_train=4, num_val=2, size=(80, 60), workers=1)
+    config, work_dir = ROOT / 'configs/cen_unet_shade-texture2rgb_rooms.py', tmp_path / 'work'
+    options = ['--work-dir', work_dir, '--cfg-options', 'model.generator.base_channels=4', 'train_cfg.val_interval=1']
+    for name in ('train', 'val', 'test'):
+        dataset = f'{name}_dataloader.dataset.data_root={tmp_path / "rooms/taskonomy"}'
+        options += [dataset, f'{name}_dataloader.num_workers=0', f'{name}_dataloader.persistent_workers=False']
+
+    def run(*command) -> None:
+        command = [sys.executable, *map(str, command)]
+        done = subprocess.run(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout[-3000:]
+
+    run(ROOT / 'tools/train.py', config, '--amp', *options, 'train_cfg.max_epochs=1')
+    run(ROOT / 'tools/train.py', config, '--amp', '--resume', *options, 'train_cfg.max_epochs=2')
+    last = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
+    assert last['meta']['iter'] == 2
+    for network in ('generators', 'discriminators'):
+        assert {int(state['step']) for state in last['optimizer'][network]['state'].values()} == {2}
+    run(ROOT / 'tools/test.py', config, work_dir / 'epoch_2.pth', *options)
+    scores = json.loads(sorted(work_dir.glob('*/2*.json'))[-1].read_text())
+    for branch in ('', 'reshading/', 'edge_texture/'):
+        assert 0 < scores[f'{branch}L1'] <= scores[f'{branch}RMSE'] < 1
+        assert scores[f'{branch}SSIM'] <= 1
+
+
+def test_metric_by_hand():
+    from cen_mm.translation import TranslationMetric
+
+    metric = TranslationMetric()
+    real = torch.full((3, 16, 16), -1.0)
+    off = real.clone()
+    off[:, :4] = 1.0  # a quarter of the pixels is white instead of black
+    metric.process({}, [dict(gt_img=real, branches=dict(reshading=real, edge_texture=off, ensemble=off))])
+    scores = metric.evaluate(1)
+    assert scores['reshading/L1'] == 0
+    assert scores['reshading/SSIM'] == pytest.approx(1)
+    assert scores['L1'] == pytest.approx(0.25)
+    assert scores['RMSE'] == pytest.approx(0.5)
+    assert scores['edge_texture/PSNR'] == pytest.approx(20 * np.log10(1 / 0.5))
