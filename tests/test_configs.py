@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS
 
 from cen_mm.exchange import exchanging_norms
 
-CONFIGS = sorted((Path(__file__).parents[1] / 'configs').rglob('cen_*.py'))
+CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('cen_*.py'))
 CONFIGS = [path for path in CONFIGS if not path.stem.startswith('cen_unet')]  # see test_translation
 
 
