@@ -85,7 +85,7 @@ def test_two_processes(made_nyudv2, tmp_path):
         'train_cfg.val_interval=1',
     ]
     log = run(made_nyudv2, 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--cfg-options', *options)
-    assert 'Epoch(train)  [1][1/1]' in log  # four images, two processes, two images each
+    assert '[1][1/1]' in log  # four images, two processes, two images each
     assert '| ensemble |' in log
     options[-2:] = []
     test = ('dist_test.sh', CONFIG, tmp_path / 'epoch_1.pth', 2, '--work-dir', tmp_path)
