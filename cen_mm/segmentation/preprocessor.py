@@ -1,6 +1,7 @@
 """From raw, packed modalities to the network's input."""
 
 from itertools import chain
+from typing import Sequence
 
 import torch
 from mmseg.models import SegDataPreProcessor
@@ -13,7 +14,8 @@ from ..registry import MODELS
 class MultimodalDataPreProcessor(SegDataPreProcessor):
     """mmseg's preprocessor with settings of its own for each modality: ``(3M, H, W)`` images to ``(B, 3M, H, W)``.
 
-    Its ``modalities`` name the modalities of the model and their order.
+    Its ``modalities`` name the modalities of the model and their order. They are picked from those that the pipeline
+    packs, so one pipeline serves models of fewer modalities.
 
     Args:
         modalities: for each name a dict of ``mean`` and ``std``, lists in the modality's raw unit (8-bit steps,
@@ -45,21 +47,29 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
         self.register_buffer('normalised_pad', (torch.tensor(pad_val).view(-1, 1, 1) - self.mean) / self.std, False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Moves, reorders, normalises, pads and stacks one batch.
+        """Moves, picks, reorders, normalises, pads and stacks one batch.
 
         Raises:
-            ValueError: if the images were packed from other modalities than these, or in another order.
+            ValueError: if the pipeline does not pack all modalities of the model.
         """
-        for sample in data.get('data_samples') or []:
-            packed = sample.get('modalities', self.modalities)
-            if tuple(packed) != self.modalities:
-                raise ValueError(
-                    f'The pipeline packs {list(packed)}, but data_preprocessor.modalities has '
-                    f'{list(self.modalities)}: name the same modalities in the same order in both.'
-                )
+        samples = data.get('data_samples') or []
+        order = self._order_in(samples[0].get('modalities', self.modalities)) if samples else self.order
+        for sample in samples:
+            sample.set_metainfo(dict(modalities=self.modalities))
         sizes = [image.shape[1:] for image in data['inputs']]
-        data = super().forward({**data, 'inputs': [image[self.order] for image in data['inputs']]}, training)
+        data = super().forward({**data, 'inputs': [image[order] for image in data['inputs']]}, training)
         for image, (height, width) in zip(data['inputs'], sizes):
             image[:, height:] = self.normalised_pad
             image[:, :, width:] = self.normalised_pad
         return data
+
+    def _order_in(self, packed: Sequence[str]) -> list[int]:
+        """Channels of the packed modalities, three each, in the order of the model's."""
+        missing = [name for name in self.modalities if name not in packed]
+        if missing:
+            raise ValueError(
+                f'The pipeline packs {list(packed)}, but data_preprocessor.modalities also names {missing}: '
+                'load and pack them, or take them out.'
+            )
+        places = [3 * packed.index(name) for name in self.modalities]
+        return [places[i // 3] + i % 3 for i in self.order]

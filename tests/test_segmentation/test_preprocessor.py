@@ -27,10 +27,18 @@ def test_order_normalisation_and_padding_by_hand():
     torch.testing.assert_close(out[1, :, 0, 0], torch.tensor([-0.5, -1, -1.5, 0, 0, 0]))
 
 
-def test_refuses_other_modalities_than_its_own():
+def test_picks_its_modalities_by_name():
+    image = torch.arange(9.0).view(9, 1, 1)
+    sample = SegDataSample(metainfo=dict(modalities=('normal', 'depth', 'rgb')))
+    out = MultimodalDataPreProcessor(dict(rgb=RGB, depth=DEPTH))(dict(inputs=[image], data_samples=[sample]))
+    torch.testing.assert_close(out['inputs'].flatten(), torch.tensor([3.5, 2.5, 1.5, 0.3, 0.4, 0.5]))
+    assert out['data_samples'][0].modalities == ('rgb', 'depth')
+
+
+def test_refuses_modalities_that_are_not_there():
     preprocessor = MultimodalDataPreProcessor(dict(rgb=RGB, depth=DEPTH))
-    sample = SegDataSample(metainfo=dict(modalities=('depth', 'rgb')))
-    with pytest.raises(ValueError, match=r"packs \['depth', 'rgb'\].* has \['rgb', 'depth'\]"):
+    sample = SegDataSample(metainfo=dict(modalities=('rgb', 'normal')))
+    with pytest.raises(ValueError, match=r"packs \['rgb', 'normal'\].* also names \['depth'\]"):
         preprocessor(dict(inputs=[torch.zeros(6, 2, 2)], data_samples=[sample]))
     with pytest.raises(ValueError, match='give mean and std'):
         MultimodalDataPreProcessor(dict(rgb=dict(mean=[0.0] * 3)))
