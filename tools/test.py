@@ -15,9 +15,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='folder of the log and the scores; work_dirs/CONFIG if not given')
-    parser.add_argument('--out', help="folder for the ensemble's predictions, as PNG of class indices")
+    parser.add_argument('--out', help="folder for what is predicted: the ensemble's class indices, or the images")
     parser.add_argument('--show', action='store_true', help='show the pictures in a window')
-    parser.add_argument('--show-dir', help='folder for the pictures: inputs, label, every branch, ensemble')
+    parser.add_argument('--show-dir', help='folder for the pictures: inputs, target, every branch, ensemble')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show waits at each picture')
     parser.add_argument(
         '--cfg-options',
@@ -35,7 +35,12 @@ def parse_args() -> argparse.Namespace:
 
 def draw_pictures(cfg: Config, args: argparse.Namespace) -> None:
     """Has the visualisation hook draw every sample, into a window or a folder."""
-    cfg.default_hooks.visualization.update(draw=True, interval=1, show=args.show, wait_time=args.wait_time)
+    hook = cfg.default_hooks.visualization
+    hook.update(show=args.show, wait_time=args.wait_time)
+    if hook.type == 'cen_mm.ResultsHook':
+        hook.strip_dir = args.show_dir
+        return
+    hook.update(draw=True, interval=1)
     if args.show_dir:
         cfg.visualizer.save_dir = args.show_dir
         cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
@@ -59,7 +64,9 @@ def main() -> None:
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
-    if args.out is not None:
+    if args.out is not None and cfg.default_hooks.visualization.type == 'cen_mm.ResultsHook':
+        cfg.default_hooks.visualization.out_dir = str(Path(args.out).absolute())
+    elif args.out is not None:
         cfg.test_evaluator.output_dir = args.out
     Runner.from_cfg(cfg).test()
 

@@ -18,10 +18,11 @@ model_wrapper_cfg = dict(
 )
 
 default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
+    timer=dict(type='mmengine.IterTimerHook'),  # MMagic's needs MMagic's own validation loop
     logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=5, max_keep_ckpts=2, save_best='L1', rule='less'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='cen_mm.ResultsHook'),
 )
 custom_hooks = [dict(type='cen_mm.ExchangeHook')]

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -54,24 +56,28 @@ def test_train_resume_and_test(tmp_path):
     assert last['meta']['iter'] == 2
     for network in ('generators', 'discriminators'):
         assert {int(state['step']) for state in last['optimizer'][network]['state'].values()} == {2}
-    run(ROOT / 'tools/test.py', config, work_dir / 'epoch_2.pth', *options)
+    run(ROOT / 'tools/test.py', config, work_dir / 'epoch_2.pth', '--show-dir', tmp_path / 'strips', *options)
     scores = json.loads(sorted(work_dir.glob('*/2*.json'))[-1].read_text())
     for branch in ('', 'reshading/', 'edge_texture/'):
         assert 0 < scores[f'{branch}L1'] <= scores[f'{branch}RMSE'] < 1
         assert scores[f'{branch}SSIM'] <= 1
+        assert {f'{branch}{protocol}FD-Lite0' for protocol in ('', 'authors_')} <= set(scores)
+    name = 'point_4_view_0_domain_rgb.png'
+    for folder in ('input0', 'input1', 'fake0', 'fake1', 'fake2', 'real', 'best/fake2'):
+        assert cv2.imread(str(work_dir / 'results' / folder / name)).shape == (128, 128, 3)
+    want = cv2.resize(cv2.imread(str(tmp_path / 'rooms/taskonomy/rgb' / name)), (128, 128))
+    real = cv2.imread(str(work_dir / 'results/real' / name))
+    assert np.abs(want.astype(int) - real).mean() < 2  # the pipeline's resize, in RGB order
+    assert cv2.imread(str(tmp_path / 'strips' / name)).shape == (146, 6 * 132, 3)
 
 
-def test_metric_by_hand():
-    from cen_mm.translation import TranslationMetric
-
-    metric = TranslationMetric()
-    real = torch.full((3, 16, 16), -1.0)
-    off = real.clone()
-    off[:, :4] = 1.0  # a quarter of the pixels is white instead of black
-    metric.process({}, [dict(gt_img=real, branches=dict(reshading=real, edge_texture=off, ensemble=off))])
-    scores = metric.evaluate(1)
-    assert scores['reshading/L1'] == 0
-    assert scores['reshading/SSIM'] == pytest.approx(1)
-    assert scores['L1'] == pytest.approx(0.25)
-    assert scores['RMSE'] == pytest.approx(0.5)
-    assert scores['edge_texture/PSNR'] == pytest.approx(20 * np.log10(1 / 0.5))
+def test_missing_weights_are_told_of_before_training(tmp_path):
+    render(tmp_path / 'rooms', num_train=2, num_val=2, size=(64, 64), workers=1)
+    config = ROOT / 'configs/cen_unet_shade-texture2rgb_taskonomy.py'
+    command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'work']
+    weights = f'val_evaluator.features.weights={tmp_path}/inception.pth'
+    environ = dict(os.environ, CEN_MM_TASKONOMY=str(tmp_path / 'rooms/taskonomy'), https_proxy='http://127.0.0.1:9')
+    done = subprocess.run([*command, '--cfg-options', weights], env=environ, capture_output=True, text=True)
+    assert done.returncode
+    assert re.search(f'{tmp_path}/inception.pth is not there and cannot be downloaded .*: fetch https', done.stderr)
+    assert 'Epoch(train)' not in done.stdout

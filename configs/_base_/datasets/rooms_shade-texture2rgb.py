@@ -20,3 +20,6 @@ test_pipeline = [
 train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
+# Its weights come with the package: nothing to download.
+val_evaluator = dict(_delete_=True, type='cen_mm.TranslationMetric', features=dict(type='cen_mm.EfficientNetLite0'))
+test_evaluator = val_evaluator

@@ -50,5 +50,11 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='cen_mm.TranslationMetric')
+# Both files are fetched if they are not there; without a network, features=dict(type='cen_mm.EfficientNetLite0') and
+# lpips=None need neither.
+val_evaluator = dict(
+    type='cen_mm.TranslationMetric',
+    features=dict(type='cen_mm.InceptionV3', weights='checkpoints/weights-inception-2015-12-05-6726825d.pth'),
+    lpips=dict(type='cen_mm.LPIPS', weights='checkpoints/alexnet-owt-7be5be79.pth'),
+)
 test_evaluator = val_evaluator
