@@ -1,4 +1,4 @@
-"""Writes one page of a run: scores of every branch, curves, exchange and pictures.
+"""Writes one page of a run, of segmentation or translation: scores of every branch, curves, exchange and pictures.
 
 python tools/analysis_tools/report.py work_dirs/cen_refinenet_r18_rooms
 """
@@ -6,13 +6,20 @@ python tools/analysis_tools/report.py work_dirs/cen_refinenet_r18_rooms
 import argparse
 import html
 import json
+import math
 import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from prettytable import PrettyTable
 
-SCORES = ('aAcc', 'mAcc', 'mIoU')
+# Scores that get curves of their own, and their titles.
+CURVES = {
+    'mIoU': 'mean IoU, %',
+    'L1': 'L1',
+    'FID': 'FID, 8-bit images',
+    'FD-Lite0': 'FD-Lite0, 8-bit images',
+}
 PICTURES = 12
 
 
@@ -21,7 +28,7 @@ def read_scalars(work_dir: Path) -> list[dict]:
     rows = []
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
         new = [json.loads(line) for line in path.read_text().splitlines()]
-        first = min((row['step'] for row in new if 'loss' in row), default=0)
+        first = min((row['step'] for row in new if any('loss' in key for key in row)), default=0)
         rows = [row for row in rows if row['step'] < first] + new if first else rows
     return rows
 
@@ -30,37 +37,38 @@ def read_test_scores(work_dir: Path) -> dict[str, float]:
     """Scores of the last run of tools/test.py; empty if there was none."""
     for path in sorted(work_dir.glob('*/*.json'), reverse=True):
         scores = json.loads(path.read_text())
-        if 'mIoU' in scores:
+        if any(key in scores for key in CURVES):
             return scores
     return {}
 
 
 def table_of(scores: dict[str, float]) -> PrettyTable:
     """Branches by scores."""
-    table = PrettyTable(['branch', *SCORES])
-    branches = [key[: -len('/mIoU')] for key in scores if key.endswith('/mIoU')]
+    branches = list(dict.fromkeys(key.split('/')[0] for key in scores if '/' in key))
+    columns = [key for key in scores if any(f'{name}/{key}' in scores for name in branches)] or list(scores)
+    table = PrettyTable(['branch', *columns])
     for name in (*branches, ''):
-        table.add_row([name or 'ensemble', *(f'{scores[f"{name}/{key}".lstrip("/")]:.2f}' for key in SCORES)])
+        table.add_row([name or 'ensemble', *(f'{scores[f"{name}/{key}".lstrip("/")]:.4g}' for key in columns)])
     return table
 
 
 def draw_curves(rows: list[dict], path: Path) -> None:
     """Losses, scores, exchange and learning rates over iterations."""
-    layers = {key for row in rows for key in row if key.startswith('exchange/') and key.count('/') > 1}
-    panels = {
-        'loss': lambda key: 'loss' in key,
-        'mean IoU, %': lambda key: key.endswith('mIoU'),
-        'channels under the threshold': lambda key: key.startswith('exchange/') and key not in layers,
-        'learning rate': lambda key: key in ('lr', 'base_lr'),
-    }
-    figure = Figure(figsize=(12, 8), layout='constrained')
-    for axis, (title, belongs) in zip(figure.subplots(2, 2).flat, panels.items()):
-        for key in sorted({key for row in rows for key in row if belongs(key)}):
+    keys = sorted({key for row in rows for key in row})
+    layers = {key for key in keys if key.startswith('exchange/') and key.count('/') > 1}
+    panels = {'losses': [key for key in keys if 'loss' in key]}
+    for score, title in CURVES.items():
+        panels[title] = [key for key in keys if key.split('/')[-1] == score]
+    panels['channels under the threshold'] = [k for k in keys if k.startswith('exchange/') and k not in layers]
+    panels['learning rate'] = [key for key in keys if key.split('.')[-1] in ('lr', 'base_lr')]
+    panels = {title: keys for title, keys in panels.items() if keys}
+    figure = Figure(figsize=(12, 4 * math.ceil(len(panels) / 2)), layout='constrained')
+    for axis, (title, keys) in zip(figure.subplots(math.ceil(len(panels) / 2), 2, squeeze=False).flat, panels.items()):
+        for key in keys:
             points = [(row['step'], row[key]) for row in rows if key in row]
-            axis.plot(*zip(*points), label='ensemble/mIoU' if key == 'mIoU' else key, marker='.')
-        axis.set(title=title, xlabel='iteration')
-        if axis.lines:
-            axis.legend(fontsize=8)
+            axis.plot(*zip(*points), label=f'ensemble/{key}' if key in CURVES else key, marker='.')
+        axis.set(title=title, xlabel='iteration', yscale='log' if title == 'losses' else 'linear')
+        axis.legend(fontsize=8)
     figure.savefig(path, dpi=80)
 
 
@@ -77,8 +85,8 @@ def main() -> None:
     if scores:
         page.append(table_of(scores).get_html_string(attributes={'border': '1', 'cellpadding': '4'}))
     figures = [path for path in (args.work_dir / 'curves.png', args.work_dir / 'exchange.png') if path.exists()]
-    pictures = sorted(args.work_dir.rglob('vis_image/test_*.png'))[:PICTURES]
-    for path in (*figures, *pictures):
+    pictures = sorted([*args.work_dir.rglob('vis_image/test_*.png'), *args.work_dir.glob('results/strips/*.png')])
+    for path in (*figures, *pictures[:PICTURES]):
         page.append(f'<p><img src="{html.escape(os.path.relpath(path, args.work_dir))}" style="max-width:100%"></p>')
     report = args.work_dir / 'report.html'
     report.write_text('<!doctype html><meta charset="utf-8">\n' + '\n'.join(page) + '\n')
