@@ -19,6 +19,10 @@ class ExchangeNorm(nn.Module):
     The state dict holds ``norms.0.*``, ``norms.1.*`` and so on. A checkpoint of the norm that was there (``weight``,
     ``bias``, ...) loads too and fills every private norm, so ImageNet weights need no conversion.
 
+    Channels are the second dimension; for layer norms the last, unless they are made for maps, as the ``LayerNorm2d``
+    of timm, torchvision and mmpretrain. Norms of timm that contain an activation (``BatchNormAct2d``) give it up to
+    this layer, which applies it after the exchange.
+
     Args:
         norm: the norm to copy for each modality: batch, sync-batch, instance, layer or group norm.
         modalities: names of the modalities, in the order of the batch.
@@ -37,22 +41,35 @@ class ExchangeNorm(nn.Module):
         self.modalities = tuple(modalities)
         self.norms = nn.ModuleList(copy.deepcopy(norm) for _ in self.modalities)
         self.threshold = threshold
-        self.channel_dim = -1 if isinstance(norm, nn.LayerNorm) else 1
+        self.channel_dim = -1 if isinstance(norm, nn.LayerNorm) and '2d' not in type(norm).__name__ else 1
+        self.after = nn.Sequential(*copy.deepcopy(list(norm.children())))  # timm's dropout and activation
+        for name, _ in norm.named_children():
+            for private in self.norms:
+                setattr(private, name, nn.Identity())
 
     @property
     def scales(self) -> Tensor:
         """The norms' scales (the paper's gamma), ``(M, C)``."""
         return torch.stack([norm.weight for norm in self.norms])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(M * B, C, ...)`` modality-major to the same (layer norm: ``(M * B, ..., C)``)."""
+    def forward(self, x: Tensor, **kwargs) -> Tensor:
+        """``(M * B, C, ...)`` modality-major to the same (layer norm: ``(M * B, ..., C)``).
+
+        Args:
+            x: the stacked features.
+            **kwargs: of the norms. mmpretrain's layer norms are told so where the channels are: ``data_format`` is
+                ``'channel_first'`` or ``'channel_last'``.
+        """
         if all(
             isinstance(n, _BatchNorm) and n.affine and n.track_running_stats and not n.training for n in self.norms
         ):
             x = self._affine(x)
         else:
-            x = torch.cat([norm(part) for norm, part in zip(self.norms, x.chunk(len(self.norms)))])
-        return x if self.threshold is None else channel_exchange(x, self.scales, self.threshold, self.channel_dim)
+            x = torch.cat([norm(part, **kwargs) for norm, part in zip(self.norms, x.chunk(len(self.norms)))])
+        if self.threshold is not None:
+            channel_dim = -1 if kwargs.get('data_format') == 'channel_last' else self.channel_dim
+            x = channel_exchange(x, self.scales, self.threshold, channel_dim)
+        return self.after(x)
 
     def _affine(self, x: Tensor) -> Tensor:
         """Batch norm with frozen statistics: one multiplication and one addition for all modalities."""

@@ -2,9 +2,18 @@ import copy
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from cen_mm.exchange import ExchangeNorm, channel_exchange
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """As mmpretrain's: channels first, unless it is told otherwise."""
+
+    def forward(self, x, data_format='channel_first'):
+        return super().forward(x) if data_format == 'channel_last' else super().forward(x.mT).mT
+
 
 NORMS = {
     'batch': (nn.BatchNorm2d(6), (4, 6, 5, 3)),
@@ -12,6 +21,7 @@ NORMS = {
     'instance': (nn.InstanceNorm2d(6, affine=True, track_running_stats=True), (4, 6, 5, 3)),
     'group': (nn.GroupNorm(2, 6), (4, 6, 5, 3)),
     'layer': (nn.LayerNorm(6), (4, 7, 6)),
+    'layer of maps': (torchvision.models.convnext.LayerNorm2d(6), (4, 6, 6, 6)),
 }
 
 
@@ -42,6 +52,32 @@ def test_equals_norms_applied_one_by_one(name, num_modalities, training):
     torch.testing.assert_close(layer(torch.cat(xs)), want, rtol=1e-12, atol=1e-12)
     for ours, theirs in zip(layer.norms.buffers(), nn.ModuleList(norms).buffers()):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(('data_format', 'channel_dim'), [('channel_first', 1), ('channel_last', -1)])
+def test_layer_norms_that_are_told_where_the_channels_are(data_format, channel_dim):
+    norms = private(LayerNorm2d(6), 2)
+    layer = ExchangeNorm(norms[0], 'ab', threshold=0.8).double()
+    layer.norms.load_state_dict(nn.ModuleList(norms).state_dict())
+    x = torch.randn(4, 6, 6, dtype=torch.float64)  # no shape tells the two apart
+    want = torch.cat([norm(part, data_format) for norm, part in zip(norms, x.chunk(2))])
+    want = channel_exchange(want, layer.scales, 0.8, channel_dim)
+    torch.testing.assert_close(layer(x, data_format=data_format), want)
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('name', ['BatchNormAct2d', 'GroupNormAct', 'LayerNormAct2d'])
+def test_activation_inside_a_norm_comes_after_the_exchange(name, training):
+    layers = pytest.importorskip('timm.layers')
+    options = dict(num_groups=2) if name == 'GroupNormAct' else {}
+    norms = [norm.train(training) for norm in private(getattr(layers, name)(6, **options, act_layer=nn.SiLU), 2)]
+    layer = ExchangeNorm(norms[0], 'ab', threshold=0.8).double().train(training)
+    layer.norms.load_state_dict(nn.ModuleList(norms).state_dict())
+    for norm in norms:
+        norm.act = nn.Identity()
+    x = torch.randn(4, 6, 6, 6, dtype=torch.float64)
+    want = torch.cat([norm(part) for norm, part in zip(norms, x.chunk(2))])
+    torch.testing.assert_close(layer(x), nn.functional.silu(channel_exchange(want, layer.scales, 0.8)))
 
 
 def test_frozen_batch_norm_trains_scale_and_shift_as_torch_does():
