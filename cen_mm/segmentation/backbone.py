@@ -1,5 +1,6 @@
 """Backbones: networks of mmseg and its relatives whose norms know the modalities."""
 
+import importlib.util
 from typing import Optional, Sequence
 
 from mmengine.model import BaseModule
@@ -46,12 +47,18 @@ class MultimodalBackbone(BaseModule):
         modalities: names of the modalities, in the order in which they are stacked.
         exchange: regular expression that finds the names of the norms that exchange; None: private norms alone.
         threshold: the paper's theta.
+
+    Raises:
+        ImportError: if the backbone's library, such as mmpretrain, is not installed.
     """
 
     def __init__(
         self, backbone: dict, modalities: Sequence[str], exchange: Optional[str] = None, threshold: float = 0.02
     ):
         super().__init__()
+        scope, dot, _ = backbone['type'].rpartition('.')
+        if dot and importlib.util.find_spec(scope) is None:
+            raise ImportError(f'{backbone["type"]} needs {scope}, which is not installed: run `pip install {scope}`.')
         self.backbone = make_multimodal(MODELS.build(backbone), modalities, exchange, threshold)
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:

@@ -1,0 +1,13 @@
+# mmseg's schedule for SegFormer, in epochs: AdamW, warm-up, then a linear fall to zero.
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
+    paramwise_cfg=dict(custom_keys=dict(norm=dict(decay_mult=0), head=dict(lr_mult=10), ensemble=dict(lr_mult=10))),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6, begin=0, end=10, by_epoch=True, convert_to_iter_based=True),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, begin=10, end=300, by_epoch=True, convert_to_iter_based=True),
+]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300, val_interval=5)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
