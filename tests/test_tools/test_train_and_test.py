@@ -1,5 +1,6 @@
 """Every tool runs as a user would run it."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -99,6 +100,26 @@ def test_schedule_of_a_config_as_a_picture(made_nyudv2, tmp_path):
     assert 'backbone (520): 0.0005 to 0.0001' in log
     assert '0.003 to 0.0007' in log
     assert cv2.imread(str(picture)).size > 0
+
+
+def test_cost_table(made_nyudv2):
+    configs = [ROOT / 'configs/cen_refinenet_r101_nyudv2.py']
+    if importlib.util.find_spec('mmagic'):
+        configs.append(ROOT / 'configs/cen_unet_shade-texture2rgb_taskonomy.py')
+    lines = run(made_nyudv2, 'analysis_tools/get_flops.py', *configs).splitlines()
+    header, *rows = ([cell.strip() for cell in line.split('|')[1:-1]] for line in lines if line.startswith('|'))
+    papers, *translation = (dict(zip(header, row)) for row in rows)
+    assert (papers['input'], papers['parameters (M)']) == ('2 x 480x640', '118.2')
+    assert (papers['GMACs'], papers['GFLOPs']) == ('617.9', '1235.7')
+    assert papers['decode_head'] == f'{2 * 2 * 9 * 256 * 40 * 120 * 160 / 1e9:.1f}'  # one 3x3 convolution
+    assert len(translation) == len(configs) - 1
+    for row in translation:  # by hand
+        down = [3, 64, 128, 256, 512, 512, 512, 512, 512]
+        up = [512, 1024, 1024, 1024, 1024, 512, 256, 128], [512, 512, 512, 512, 256, 128, 64, 3]
+        macs = sum(16 * a * b * (128 >> i) ** 2 for i, (a, b) in enumerate(zip(down, down[1:])))
+        macs += sum(16 * a * b * (1 << i) ** 2 for i, (a, b) in enumerate(zip(*up)))
+        assert row['GMACs'] == f'{2 * macs / 1e9:.1f}'
+        assert row['generators'] == row['GFLOPs']
 
 
 def test_mistakes_end_in_a_sentence(made_nyudv2, tmp_path):
