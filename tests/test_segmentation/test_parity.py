@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import refinenet_keys
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -79,9 +80,9 @@ def test_logits(model, inputs, want):
     np.testing.assert_allclose(model.ensemble.alpha.softmax(0).detach(), want['alpha_soft'], rtol=1e-9)
 
 
-def test_two_training_steps(model, inputs, samples, want, converter):
+def test_two_training_steps(model, inputs, samples, want):
     parameters = dict(model.named_parameters())
-    names = [converter.to_ours(name) for name in want['param_names']]
+    names = [refinenet_keys.to_ours(name) for name in want['param_names']]
     groups = [
         [parameters[n] for n, first in zip(names, want['encoder_param']) if first == encoder] for encoder in (1, 0)
     ]

@@ -1,129 +1,123 @@
-"""Converts the authors' RGB-D checkpoints (ResNet-50, 101, 152 with RefineNet) to cen_mm's, and back.
+"""Converts the authors' checkpoints to cen_mm's, and back.
 
+RGB-D segmentation (ResNet-50, 101, 152 with RefineNet):
 python tools/model_converters/cen_to_mm.py model-best.pth.tar cen_r101.pth
 python tools/model_converters/cen_to_mm.py cen_r101.pth model-best.pth.tar --reverse
+
+Translation, whose networks lie in two files; a test needs the generator alone:
+python tools/model_converters/cen_to_mm.py --task translation checkpoint-gen.pkl cen_unet.pth
+python tools/model_converters/cen_to_mm.py --task translation checkpoint-gen.pkl cen_unet.pth \
+    --discriminator checkpoint-dis.pkl
+python tools/model_converters/cen_to_mm.py --task translation cen_unet.pth checkpoint-gen.pkl --reverse
 """
 
 import argparse
-import re
+import pickle
+from functools import partial
 from pathlib import Path
 
+import refinenet_keys
 import torch
+import unet_keys
 
 import cen_mm  # noqa: F401  lets torch.load read mmengine's checkpoints, without unpickling code
 
-BLOCKS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
-BACKBONE = re.compile(r'(conv1|bn1|layer[1-4]\.\d+\.(conv[123]|bn[123]|downsample\.[01]))\.')
+# Each network's names to ours, and back.
+RENAMES = {
+    'segmentation network': (refinenet_keys.to_ours, refinenet_keys.to_theirs),
+    **{
+        network: tuple(partial(rename, network=network) for rename in (unet_keys.to_ours, unet_keys.to_theirs))
+        for network in unet_keys.NAMES
+    },
+}
 
 
-def decoder_names() -> dict[str, str]:
-    """Layers of decoder and classifier: the authors' name to ours."""
-    names = {'clf_conv': 'decode_head.conv_seg'}
-    for theirs in range(1, 5):
-        ours = f'neck.levels.{theirs - 1}'
-        names[f'p_ims1d2_outl{theirs}_dimred'] = f'{ours}.reduce'
-        if theirs > 1:
-            names[f'adapt_stage{theirs}_b2_joint_varout_dimred'] = f'{ours}.join'
-        for link in range(4):
-            names[f'mflow_conv_g{theirs}_pool.0.{link + 1}_outvar_dimred'] = f'{ours}.pool.convs.{link}'
-        for stage, units, num_units in ((f'adapt_stage{theirs}', 'adapt', 2), (f'mflow_conv_g{theirs}', 'output', 3)):
-            for unit in range(num_units):
-                names[f'{stage}_b.0.{unit + 1}_conv'] = f'{ours}.{units}.units.{unit}.0'
-                names[f'{stage}_b.0.{unit + 1}_conv_relu_varout_dimred'] = f'{ours}.{units}.units.{unit}.2'
-        if theirs < 4:
-            names[f'mflow_conv_g{theirs}_b3_joint_varout_dimred'] = f'{ours}.pass_on'
-    return names
-
-
-DECODER = decoder_names()
-DECODER_BACK = {ours: theirs for theirs, ours in DECODER.items()}
-
-
-def to_ours(key: str) -> str:
-    """Our name of the authors' key; empty if it is none of theirs."""
-    layer, _, parameter = key.replace('.module.', '.').rpartition('.')
-    if key == 'alpha':
-        return 'ensemble.alpha'
-    if layer in DECODER:
-        return f'{DECODER[layer]}.{parameter}'
-    return (
-        'backbone.' + re.sub(r'\.bn_(\d)\.', r'.norms.\1.', key).replace('.module.', '.')
-        if BACKBONE.match(key)
-        else ''
-    )
-
-
-def to_theirs(key: str) -> str:
-    """The authors' name of our key; empty if it is none of ours."""
-    layer, _, parameter = key.rpartition('.')
-    if key == 'ensemble.alpha':
-        return 'alpha'
-    if layer in DECODER_BACK:
-        return f'{DECODER_BACK[layer]}.module.{parameter}'
-    key = key[len('backbone.') :] if key.startswith('backbone.') else ''
-    if '.norms.' in key:
-        return re.sub(r'\.norms\.(\d)\.', r'.bn_\1.', key)
-    return re.sub(r'\.weight$', '.module.weight', key) if BACKBONE.match(key) else ''
-
-
-def convert(state_dict: dict[str, torch.Tensor], reverse: bool = False) -> dict[str, torch.Tensor]:
+def convert(
+    state_dict: dict[str, torch.Tensor], reverse: bool = False, network: str = 'segmentation network'
+) -> dict[str, torch.Tensor]:
     """Renames every key, and nothing else.
 
     Raises:
         ValueError: naming the keys that are unknown.
     """
-    rename = to_theirs if reverse else to_ours
+    rename = RENAMES[network][reverse]
     unknown = [key for key in state_dict if not rename(key)]
     if unknown:
-        side = 'cen_mm' if reverse else "the authors' segmentation code"
+        side = 'cen_mm' if reverse else "the authors' code"
         raise ValueError(
             f'{len(unknown)} keys are not of {side}: {", ".join(unknown[:8])}{", ..." if len(unknown) > 8 else ""}. '
-            f'Give a checkpoint of CEN-RefineNet{", or drop --reverse" if reverse else ""}.'
+            f'Give a checkpoint of its {network}, or another --task{", or drop --reverse" if reverse else ""}.'
         )
     return {rename(key): value for key, value in state_dict.items()}
 
 
-def describe(state_dict: dict[str, torch.Tensor]) -> tuple[int, int, int]:
-    """Depth, classes and modalities of a state dict of ours, read from its keys and shapes.
-
-    Raises:
-        ValueError: if a part is missing or the depth is none of ResNet-50, 101 and 152.
-    """
-    missing = [key for key in ('ensemble.alpha', 'decode_head.conv_seg.weight', 'backbone.conv1.weight') if
-               key not in state_dict]  # fmt: skip
-    if missing:
-        raise ValueError(f'The checkpoint lacks {", ".join(missing)}: it is no whole CEN-RefineNet.')
-    found = {match.groups() for key in state_dict if (match := re.match(r'backbone\.layer(\d)\.(\d+)\.', key))}
-    blocks = tuple(sum(stage == str(i) for stage, _ in found) for i in range(1, 5))
-    if blocks not in BLOCKS:
-        raise ValueError(f'Stages of {blocks} blocks are no ResNet of {sorted(BLOCKS.values())}.')
-    return BLOCKS[blocks], len(state_dict['decode_head.conv_seg.weight']), len(state_dict['ensemble.alpha'])
-
-
 def read(path: str) -> dict[str, torch.Tensor]:
     """The state dict in a checkpoint of either side, without a leading `module.`; code is never unpickled."""
-    checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    for key in ('segmenter', 'state_dict'):
-        checkpoint = checkpoint.get(key, checkpoint)
+    if not Path(path).is_file():
+        raise SystemExit(f'The checkpoint {path} does not exist: give the path of a file.')
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError):
+        checkpoint = None
+    if not isinstance(checkpoint, dict):
+        raise SystemExit(f'{path} is no file of weights: write it with torch.save(network.state_dict(), FILE).')
+    for value in checkpoint.values():  # the state dict may lie under a key, beside the epoch and the optimiser
+        if isinstance(value, dict) and value and all(isinstance(tensor, torch.Tensor) for tensor in value.values()):
+            checkpoint = value
+            break
     return {key[7:] if key.startswith('module.') else key: value for key, value in checkpoint.items()}
+
+
+def segmentation(args: argparse.Namespace) -> str:
+    """Converts one file, and says what it holds."""
+    state_dict = read(args.src)
+    converted = convert(state_dict, args.reverse)
+    said = refinenet_keys.describe(state_dict if args.reverse else converted)
+    torch.save({'segmenter' if args.reverse else 'state_dict': converted}, args.dst)
+    return said
+
+
+def translation(args: argparse.Namespace) -> str:
+    """Converts the generator's file and, if named, the discriminator's, and says what they hold."""
+    if not args.reverse:
+        ours = convert(read(args.src), network='generator')
+        if args.discriminator:
+            try:
+                ours.update(convert(read(args.discriminator), network='discriminator'))
+            except ValueError as error:
+                raise SystemExit(f'{args.discriminator}: {error}') from error
+        said = unet_keys.describe(ours)
+        torch.save({'state_dict': ours}, args.dst)
+        return said
+    ours = read(args.src)
+    judge = {key: ours.pop(key) for key in list(ours) if key.startswith('discriminators.')}
+    files = {args.dst: convert(ours, True, 'generator')}
+    if args.discriminator:
+        if not judge:
+            raise ValueError('it holds no discriminator, so drop --discriminator.')
+        files[args.discriminator] = convert(judge, True, 'discriminator')
+        ours.update(judge)
+    said = unet_keys.describe(ours)
+    for path, theirs in files.items():
+        torch.save(theirs, path)
+    return said
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('src', help='checkpoint to read')
     parser.add_argument('dst', help='checkpoint to write')
+    parser.add_argument('--task', choices=['segmentation', 'translation'], default='segmentation')
+    parser.add_argument('--discriminator', help="the authors' file of translation's discriminator, beside SRC or DST")
     parser.add_argument('--reverse', action='store_true', help="from cen_mm's to the authors' format")
     args = parser.parse_args()
-    if not Path(args.src).is_file():
-        raise SystemExit(f'The checkpoint {args.src} does not exist: give the path of a file.')
-    state_dict = read(args.src)
+    if args.discriminator and args.task == 'segmentation':
+        raise SystemExit('--discriminator belongs to translation: add --task translation, or drop it.')
     try:
-        converted = convert(state_dict, args.reverse)
-        depth, classes, modalities = describe(state_dict if args.reverse else converted)
+        said = {'segmentation': segmentation, 'translation': translation}[args.task](args)
     except ValueError as error:
         raise SystemExit(f'{args.src}: {error}') from error
-    torch.save({'segmenter' if args.reverse else 'state_dict': converted}, args.dst)
-    print(f'{args.dst}: CEN-RefineNet with ResNet-{depth}, {classes} classes, {modalities} modalities.')
+    print(f'{args.dst}: {said}')
 
 
 if __name__ == '__main__':
