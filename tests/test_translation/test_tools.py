@@ -32,9 +32,10 @@ def test_config_builds(path, tmp_path):
         branches = model.branches(torch.zeros(1, 3 * len(model.modalities), side, side))
     assert list(branches) == [*cfg.modalities, 'ensemble']
     assert model.modalities == tuple(cfg.modalities)
-    dataset = dict(cfg.train_dataloader.dataset, data_root=str(tmp_path))
-    with pytest.raises(FileNotFoundError, match='The list .* does not exist'):
-        DATASETS.build(dataset)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert (loader.dataset.inputs, loader.dataset.target) == (cfg.modalities, cfg.target)
+        with pytest.raises(FileNotFoundError, match='The list .* does not exist'):
+            DATASETS.build(dict(loader.dataset, data_root=str(tmp_path)))
 
 
 def test_train_resume_and_test(tmp_path):
