@@ -25,6 +25,12 @@ def _batch(images: Union[Tensor, Sequence[Tensor]]) -> Tensor:
     return images if isinstance(images, Tensor) else torch.stack(list(images))
 
 
+def _pixel_loss(fake: Tensor, real: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute difference of ``(B, 3, H, W)`` over the pixels whose ``mask`` ``(B, 1, H, W)`` is 1; 0 of none."""
+    known = mask.sum().clamp(min=1) / mask.numel()  # exactly 1 if all are known, so that nothing is rounded
+    return F.l1_loss(torch.where(mask > 0, fake, real), real) / known
+
+
 def _discriminator_may_be_missing(model: 'CENTranslation', keys: NamedTuple) -> None:
     """Only training needs one, so a file and a model fit together, strictly too, if either has none."""
     own = {name for name, _ in model.named_parameters() if name.startswith('discriminators.')}
@@ -38,7 +44,8 @@ class CENTranslation(BaseTranslationModel):
     """Channel exchanging network for image-to-image translation.
 
     Losses. Discriminator: half of real and fake, summed over the modalities. Generator: adversarial, summed over the
-    modalities' branches; 100 times L1, summed over branches and ensemble; the penalty.
+    modalities' branches; 100 times L1 of the pixels where the target is known, summed over branches and ensemble; the
+    penalty.
 
     Args:
         generator: config of a ``CENUNetGenerator``; it is told of the modalities.
@@ -143,7 +150,8 @@ class CENTranslation(BaseTranslationModel):
 
         Args:
             data: ``inputs``, in [-1, 1], ``(B, 3M, H, W)`` or B times ``(3M, H, W)``; ``data_samples``, B of them,
-                with ``gt_img``, in [-1, 1], ``(3, H, W)``.
+                with ``gt_img``, in [-1, 1], ``(3, H, W)``, and ``mask``, ``(1, H, W)``, 1 where it is known; without a
+                mask all of it is.
             optim_wrapper: of ``generators`` and ``discriminators``.
 
         Returns:
@@ -152,6 +160,7 @@ class CENTranslation(BaseTranslationModel):
         """
         data = self.data_preprocessor(data, True)
         real = _batch([sample.gt_img for sample in data['data_samples']])  # (B, 3, H, W)
+        mask = _batch([sample.get('mask', torch.ones_like(sample.gt_img[:1])) for sample in data['data_samples']])
         inputs = stack_modalities(_batch(data['inputs']), len(self.modalities))  # (M * B, 3, H, W)
         gen_wrapper, disc_wrapper = optim_wrapper['generators'], optim_wrapper['discriminators']
         iteration = MessageHub.get_current_instance().get_info('iter', 0)
@@ -171,7 +180,7 @@ class CENTranslation(BaseTranslationModel):
 
         set_requires_grad(self.discriminators, False)
         with gen_wrapper.optim_context(self.generators):
-            loss_gen, parts = self.parse_losses(self._gen_losses(inputs, real, fake, branches[ENSEMBLE]))
+            loss_gen, parts = self.parse_losses(self._gen_losses(inputs, real, mask, fake, branches[ENSEMBLE]))
         self._update(gen_wrapper, loss_gen)
         set_requires_grad(self.discriminators, True)
         return {**log_vars, 'loss_gen': parts.pop('loss'), **parts}
@@ -198,13 +207,15 @@ class CENTranslation(BaseTranslationModel):
         on_real, on_fake = self._get_target_discriminator(DOMAIN)(inputs.repeat(2, 1, 1, 1), images).chunk(2)
         return (self._adversarial(on_real, 1.0) + self._adversarial(on_fake, 0.0)) / 2
 
-    def _gen_losses(self, inputs: Tensor, real: Tensor, fake: Tensor, ensemble: Tensor) -> dict[str, Tensor]:
-        """Of inputs and fake images ``(M * B, 3, H, W)``, real ones and the ensemble's ``(B, 3, H, W)``, scalars."""
+    def _gen_losses(
+        self, inputs: Tensor, real: Tensor, mask: Tensor, fake: Tensor, ensemble: Tensor
+    ) -> dict[str, Tensor]:
+        """Scalars, of inputs and fakes ``(M * B, 3, H, W)``, real ``(B, 3, H, W)``, its mask, the ensemble's image."""
         logits = self._get_target_discriminator(DOMAIN)(inputs, fake)
         images = [*fake.chunk(len(self.modalities)), ensemble]
         losses = dict(
             loss_gan=self._adversarial(logits, 1.0),
-            loss_pixel=self.pixel_loss_weight * sum(F.l1_loss(image, real) for image in images),
+            loss_pixel=self.pixel_loss_weight * sum(_pixel_loss(image, real, mask) for image in images),
         )
         if self.sparsity is not None:
             losses['loss_sparsity'] = self.sparsity(self.generators)

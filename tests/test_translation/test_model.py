@@ -15,6 +15,7 @@ from torch import nn
 
 import cen_mm.translation
 from cen_mm.engine import BFloat16OptimWrapper
+from cen_mm.translation.model import _pixel_loss
 
 NAMES = ['reshading', 'edge_texture', 'normal', 'depth_zbuffer']
 GENERATOR = dict(type='cen_mm.CENUNetGenerator', base_channels=4, num_levels=5)
@@ -169,6 +170,40 @@ def test_both_optimisers_resume(build, tmp_path):
     got = resumed.train_step(batch_of(seed=2), wrappers), resumed.train_step(batch_of(seed=3), wrappers)
     assert want == got
     assert not changed(resumed, model.state_dict())
+
+
+def test_pixel_loss_counts_known_pixels_alone():
+    """By hand: two pixels of four are known, one in each image; what is unknown gets no gradient."""
+    real = torch.zeros(2, 3, 1, 2)
+    fake = torch.tensor([[3.0, 7.0], [7.0, 5.0]])[:, None, None].expand(2, 3, 1, 2).clone().requires_grad_()
+    mask = torch.tensor([[1.0, 0.0], [0.0, 1.0]])[:, None, None]
+    loss = _pixel_loss(fake, real, mask)
+    loss.backward()
+    assert loss.item() == pytest.approx((3 + 5) / 2)
+    torch.testing.assert_close(fake.grad, mask.expand(2, 3, 1, 2) / (2 * 3))
+
+    fake.grad = None
+    nothing = _pixel_loss(fake, real, torch.zeros(2, 1, 1, 2))
+    nothing.backward()
+    assert nothing == 0
+    assert torch.equal(fake.grad, torch.zeros(2, 3, 1, 2))
+
+
+def test_a_step_with_holes_in_the_target(build):
+    """The mask reaches the loss: all known is what no mask is, bit by bit; a step without any pixel is finite."""
+    first, logs = build(generator={**GENERATOR, 'dropout_ratio': 0}), {}
+    for case, known in (('absent', None), ('all', 1.0), ('none', 0.0), ('holes', torch.arange(64) < 16)):
+        model, data = copy.deepcopy(first), batch_of()
+        for sample in data['data_samples']:
+            if known is not None:
+                sample.mask = torch.ones(1, 32, 64) * known
+            if case == 'holes':
+                sample.gt_img[:, :, 16:] = 1e6  # whatever lies there
+        logs[case] = model.train_step(data, wrappers_of(model))
+        assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert logs['all'] == logs['absent']
+    assert logs['none']['loss_pixel'] == 0
+    assert 0 < logs['holes']['loss_pixel'] < 100 * 3 * 2  # differences in [-1, 1], of two branches and the ensemble
 
 
 def test_bfloat16_keeps_images_and_losses_in_float32(build):
