@@ -4,15 +4,18 @@ from .convert import make_multimodal
 from .ensemble import ENSEMBLE, Ensemble
 from .exchange import channel_exchange, stack_modalities
 from .norm import ExchangeNorm, exchanging_norms
+from .private import PrivateLayer, make_private
 from .sparsity import SparsityPenalty
 
 __all__ = [
     'ENSEMBLE',
     'Ensemble',
     'ExchangeNorm',
+    'PrivateLayer',
     'SparsityPenalty',
     'channel_exchange',
     'exchanging_norms',
     'make_multimodal',
+    'make_private',
     'stack_modalities',
 ]

@@ -1,6 +1,7 @@
 """What plugs into mmsegmentation. Importing it registers everything under the scope `cen_mm`."""
 
 from .backbone import CENResNet, MultimodalBackbone
+from .fusion import AlignFusion, ConcatFusion, FusionSegmentor, SelfAttentionFusion
 from .head import SharedClassifierHead
 from .metric import MultimodalIoUMetric
 from .preprocessor import MultimodalDataPreProcessor
@@ -10,13 +11,17 @@ from .tta import MultimodalTTAModel
 from .visualizer import MultimodalVisualizer
 
 __all__ = [
+    'AlignFusion',
     'CENResNet',
     'CENSegmentor',
+    'ConcatFusion',
+    'FusionSegmentor',
     'MultimodalBackbone',
     'MultimodalDataPreProcessor',
     'MultimodalIoUMetric',
     'MultimodalTTAModel',
     'MultimodalVisualizer',
     'RefineNetNeck',
+    'SelfAttentionFusion',
     'SharedClassifierHead',
 ]

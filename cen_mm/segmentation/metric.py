@@ -16,8 +16,8 @@ class MultimodalIoUMetric(IoUMetric):
     """mmseg's IoUMetric for each branch and the ensemble, in one table over branches and one over classes.
 
     The ensemble's scores are ``aAcc``, ``mAcc``, ``mIoU`` (pixel accuracy, mean accuracy, mean IoU, in %), those of a
-    branch ``rgb/mIoU`` and so on. A class that neither the labels nor the predictions hold counts in no mean.
-    ``output_dir`` receives the ensemble's predictions.
+    branch ``rgb/mIoU`` and so on; a model of one output has the ensemble's alone. A class that neither the labels nor
+    the predictions hold counts in no mean. ``output_dir`` receives the ensemble's predictions.
     """
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -29,7 +29,7 @@ class MultimodalIoUMetric(IoUMetric):
         for i, sample in enumerate(data_samples, start=len(self.results) - len(data_samples)):
             predictions = sample['pred_sem_seg']
             areas = {ENSEMBLE: self.results[i]}
-            for name in sample['modalities']:
+            for name in filter(predictions.__contains__, sample['modalities']):
                 prediction = predictions[name]
                 label = sample['gt_sem_seg']['data'].to(prediction)
                 areas[name] = self.intersect_and_union(prediction, label, num_classes, self.ignore_index)

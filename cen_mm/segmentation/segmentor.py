@@ -10,7 +10,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor
 
-from ..exchange import ENSEMBLE, Ensemble, SparsityPenalty, make_multimodal, stack_modalities
+from ..exchange import ENSEMBLE, Ensemble, SparsityPenalty, make_multimodal, make_private, stack_modalities
 from ..registry import MODELS
 
 
@@ -27,24 +27,43 @@ class CENSegmentor(EncoderDecoder):
         decode_head: config of the head that classifies every branch.
         data_preprocessor: config of a ``MultimodalDataPreProcessor``.
         sparsity: arguments of :class:`~cen_mm.exchange.SparsityPenalty`; None: no penalty.
+        private_norms: whether each modality has norms of its own; without, nothing is exchanged (paper's ablation).
+        private_convs: whether each modality has all other layers, too, for itself (paper's ablation).
         **kwargs: of mmseg's EncoderDecoder. Beyond its keys, ``test_cfg`` takes ``interpolation``: ``'bilinear'``
             (mmseg's, the default) or ``'bicubic'`` (the authors' evaluation), for resizing logits to the image.
     """
 
+    stacked = ('backbone', 'neck', 'decode_head', 'auxiliary_head')  # parts that see the modalities on the batch
+
     def __init__(
-        self, backbone: dict, decode_head: dict, data_preprocessor: dict, sparsity: Optional[dict] = None, **kwargs
+        self,
+        backbone: dict,
+        decode_head: dict,
+        data_preprocessor: dict,
+        sparsity: Optional[dict] = None,
+        private_norms: bool = True,
+        private_convs: bool = False,
+        **kwargs,
     ):
         modalities = list(data_preprocessor['modalities'])
-        backbone = {**backbone, 'modalities': modalities}
+        owners = modalities if private_norms else ['all']
+        backbone = {**backbone, 'modalities': owners}
         super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
         for name, part in self.named_children():
-            if name in ('neck', 'decode_head', 'auxiliary_head'):
-                make_multimodal(part, modalities)
+            if name in self.stacked:
+                make_multimodal(part, owners)
+                if private_convs:
+                    make_private(part, len(modalities))
         self.ensemble = Ensemble(modalities)
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
         self.to(memory_format=torch.channels_last)  # faster convolutions, on the CPU in bfloat16 above all
         # mmseg's sliding window and resizing see the branches side by side on the channels.
-        self.out_channels = (len(modalities) + 1) * self.decode_head.out_channels
+        self.out_channels = len(self.outputs) * self.decode_head.out_channels
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what :meth:`branches` gives, in its order."""
+        return (*self.modalities, ENSEMBLE)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -106,7 +125,7 @@ class CENSegmentor(EncoderDecoder):
             data_samples = [SegDataSample() for _ in seg_logits]
         logits = [PixelData() for _ in data_samples]
         predictions = [PixelData() for _ in data_samples]
-        for name, part in zip((*self.modalities, ENSEMBLE), seg_logits.chunk(len(self.modalities) + 1, dim=1)):
+        for name, part in zip(self.outputs, seg_logits.chunk(len(self.outputs), dim=1)):
             for i, sample in enumerate(super().postprocess_result(part, data_samples)):
                 field = 'data' if name == ENSEMBLE else name
                 logits[i].set_field(sample.seg_logits.data, field)

@@ -54,13 +54,15 @@ class MultimodalVisualizer(SegLocalVisualizer):
         """
         palette = np.vstack([self.dataset_meta['palette'], np.zeros((256 - len(self.dataset_meta['palette']), 3))])
         paths = data_sample.get('modality_paths', {})
-        tiles = {key: read_modality(path) for key, path in paths.items()} or {'image': image}
+        seen = data_sample.get('modalities', paths)
+        tiles = {key: read_modality(path) for key, path in paths.items() if key in seen} or {'image': image}
         maps = {}
         if draw_gt and 'gt_sem_seg' in data_sample:
             maps['label'] = data_sample.gt_sem_seg.data
         if draw_pred and 'pred_sem_seg' in data_sample:
             predictions = data_sample.pred_sem_seg
-            maps.update({name: predictions.get(name) for name in data_sample.get('modalities', ())})
+            branches = filter(predictions.__contains__, data_sample.get('modalities', ()))
+            maps.update({name: predictions.get(name) for name in branches})
             maps[ENSEMBLE] = predictions.data
         maps = {key: value.squeeze(0).cpu().numpy().astype(np.uint8) for key, value in maps.items()}
         shape = next((labels.shape for labels in maps.values()), image.shape[:2])

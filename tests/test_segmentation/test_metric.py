@@ -18,6 +18,16 @@ def scores_by_hand(predictions: np.ndarray, labels: np.ndarray, num_classes: int
     return 100 * hit.sum() / confusion.sum(), 100 * np.nanmean(accuracy), 100 * np.nanmean(iou)
 
 
+def test_model_of_one_output():
+    MMLogger.get_instance('test_metric')
+    label = torch.zeros(1, 4, 4, dtype=torch.long)
+    metric = MultimodalIoUMetric()
+    metric.dataset_meta = dict(classes=['a'])
+    sample = dict(modalities=('rgb', 'depth'), gt_sem_seg=dict(data=label), pred_sem_seg=dict(data=label))
+    metric.process({}, [sample])
+    assert metric.evaluate(1) == dict(aAcc=100, mIoU=100, mAcc=100)
+
+
 def test_every_branch_against_a_confusion_matrix(tmp_path):
     MMLogger.get_instance('test_metric')
     rng = np.random.default_rng(0)

@@ -26,6 +26,18 @@ def test_tiles_modalities_label_and_branches(tmp_path):
     assert centres[2:] == [[0, 0, 0], [0, 20, 0], [0, 0, 30], [10, 0, 0]]
 
 
+def test_model_of_one_modality_and_output(tmp_path):
+    paths = dict(rgb=str(tmp_path / 'rgb.png'), depth=str(tmp_path / 'depth.png'))
+    for path in paths.values():
+        cv2.imwrite(path, np.full((160, 320, 3), (0, 0, 200), np.uint8))
+    sample = SegDataSample(metainfo=dict(modality_paths=paths, modalities=('rgb',)))
+    sample.pred_sem_seg = PixelData(data=torch.zeros(1, 160, 320, dtype=torch.long))
+    visualizer = VISUALIZERS.build(dict(type='cen_mm.MultimodalVisualizer', name='one'))
+    visualizer.dataset_meta = dict(classes=['a'], palette=[[10, 0, 0]])
+    visualizer.add_datasample('x', np.zeros((160, 320, 3), np.uint8), sample, out_file=str(tmp_path / 'x.png'))
+    assert cv2.imread(str(tmp_path / 'x.png')).shape == (2 * (160 + 24) + 24, 320, 3)  # rgb above the ensemble
+
+
 def test_depth_is_drawn_in_colour_and_missing_depth_black(tmp_path):
     depth = np.linspace(1000, 9000, 100, dtype=np.uint16).reshape(10, 10)
     depth[0, 0] = 0

@@ -1,0 +1,63 @@
+"""Layers that each modality has for itself, for the comparison with convolutions that all share."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from .norm import ExchangeNorm
+
+
+class PrivateLayer(nn.Module):
+    """A copy of a layer for each modality: ``(M * B, ...)`` modality-major in and out.
+
+    A checkpoint of the layer that was there fills every copy, as in :class:`ExchangeNorm`.
+
+    Args:
+        layer: the layer to copy.
+        num_modalities: M.
+    """
+
+    def __init__(self, layer: nn.Module, num_modalities: int):
+        super().__init__()
+        self.copies = nn.ModuleList(copy.deepcopy(layer) for _ in range(num_modalities))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([layer(part) for layer, part in zip(self.copies, x.chunk(len(self.copies)))])
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        for key in self.copies[0].state_dict():
+            if prefix + key in state_dict:
+                plain = state_dict.pop(prefix + key)
+                state_dict.update({f'{prefix}copies.{i}.{key}': plain for i in range(len(self.copies))})
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def make_private(model: nn.Module, num_modalities: int) -> nn.Module:
+    """Puts a :class:`PrivateLayer` in the place of every layer with parameters of its own, in place.
+
+    Together with :func:`make_multimodal`, which sees to the norms, nothing is shared any more.
+
+    Args:
+        model: any network; its :class:`ExchangeNorm` layers stay as they are.
+        num_modalities: M.
+
+    Returns:
+        The model given.
+
+    Raises:
+        ValueError: for parameters that no single layer holds, such as a transformer's position embedding.
+    """
+    for name, child in model.named_children():
+        if isinstance(child, ExchangeNorm):
+            continue
+        if next(child.parameters(recurse=False), None) is None:
+            make_private(child, num_modalities)
+        elif next(child.children(), None) is None:
+            setattr(model, name, PrivateLayer(child, num_modalities))
+        else:
+            raise ValueError(
+                f'{type(child).__name__} holds parameters beside its layers, which cannot be made private to a '
+                'modality: choose a backbone of plain layers, or leave out private_convs.'
+            )
+    return model

@@ -1,0 +1,229 @@
+"""Other ways to fuse, to compare with: at the input, or after every stage of the backbones; one output in the end."""
+
+from itertools import combinations
+from typing import Optional, Sequence
+
+import torch
+from mmengine.model import BaseModule
+from mmseg.structures import SegDataSample
+from mmseg.utils import add_prefix
+from torch import Tensor, nn
+
+from ..exchange import ENSEMBLE, stack_modalities
+from ..registry import MODELS
+from .segmentor import CENSegmentor
+
+
+@MODELS.register_module()
+class FusionSegmentor(CENSegmentor):
+    """A segmentor whose modalities become one on the way, so that it has one output, named as CEN's ensemble is.
+
+    With ``fusion`` each modality runs through a backbone of its own, nothing shared (CEN paper: "Concat", "Align.",
+    "Self-Att."), and the maps of every stage are fused for neck and head. Without, it is early fusion (Couprie et al.,
+    "Indoor semantic segmentation using depth information", ICLR 2013): one network sees all channels. ImageNet's
+    weights of the first convolution are then repeated and divided by M (Carreira and Zisserman, "Quo vadis, action
+    recognition?", CVPR 2017, repeat them over time so).
+
+    Args:
+        backbone: as in :class:`CENSegmentor`.
+        decode_head: as in :class:`CENSegmentor`.
+        data_preprocessor: as in :class:`CENSegmentor`.
+        fusion: config of a fusion below; None: early fusion.
+        **kwargs: of mmseg's EncoderDecoder.
+    """
+
+    stacked = ('backbone',)
+
+    def __init__(
+        self, backbone: dict, decode_head: dict, data_preprocessor: dict, fusion: Optional[dict] = None, **kwargs
+    ):
+        private = fusion is not None
+        super().__init__(
+            backbone, decode_head, data_preprocessor, private_norms=private, private_convs=private, **kwargs
+        )
+        del self.ensemble
+        self.fusion = MODELS.build({**fusion, 'num_modalities': len(self.modalities)}) if private else None
+        if self.fusion is None:
+            widen_first_conv(self.backbone, len(self.modalities))
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.data_preprocessor.modalities
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return (ENSEMBLE,)
+
+    def maps(self, inputs: Tensor) -> Sequence[Tensor]:
+        """``(B, 3M, H, W)`` to the backbones' ``(M * B, C_i, H_i, W_i)``; early fusion: ``(B, C_i, H_i, W_i)``."""
+        x = inputs if self.fusion is None else stack_modalities(inputs, len(self.modalities))
+        return self.backbone(x.contiguous(memory_format=torch.channels_last))
+
+    def decode(self, maps: Sequence[Tensor]) -> Tensor:
+        """The backbones' maps to the neck's, each ``(B, C_i, H_i, W_i)``."""
+        fused = maps if self.fusion is None else self.fusion(maps)
+        return self.neck(fused) if self.with_neck else fused
+
+    def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
+        return self.decode(self.maps(inputs))
+
+    def branches(self, inputs: Tensor) -> dict[str, Tensor]:
+        """``(B, 3M, H, W)`` to ``{'ensemble': ..}``, logits ``(B, K, h, w)``."""
+        return {ENSEMBLE: self.decode_head(self.extract_feat(inputs))}
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """The head's losses (``ensemble.loss_ce``, ..) and the fusion's own."""
+        maps = self.maps(inputs)
+        features = self.decode(maps)
+        logits = self.decode_head(features)
+        losses = add_prefix(self.decode_head.loss_by_feat(logits, data_samples), ENSEMBLE)
+        if self.with_auxiliary_head:
+            losses.update(self._auxiliary_head_forward_train(features, data_samples))
+        return losses if self.fusion is None else {**losses, **self.fusion.loss(maps)}
+
+
+def widen_first_conv(model: nn.Module, factor: int) -> None:
+    """Gives the first convolution ``factor`` times the input channels, its weights repeated and divided by it.
+
+    A checkpoint of the convolution as it was loads too, in the same way.
+    """
+    conv = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    channels = conv.in_channels
+    conv.in_channels = factor * channels
+    conv.weight = nn.Parameter(conv.weight.detach().repeat(1, factor, 1, 1) / factor)
+
+    def widen(state_dict: dict, prefix: str, *_) -> None:
+        weight = state_dict.get(f'{prefix}weight')
+        if weight is not None and weight.shape[1] == channels:
+            state_dict[f'{prefix}weight'] = weight.repeat(1, factor, 1, 1) / factor
+
+    conv._register_load_state_dict_pre_hook(widen)
+
+
+class _Fusion(BaseModule):
+    """Fuses the maps of every stage: each ``(M * B, C_i, h, w)``, modality-major, to ``(B, C_i, h, w)``.
+
+    The fused maps go to the neck alone, not back into the backbones.
+
+    Args:
+        in_channels: of the backbone's maps.
+        num_modalities: M; the segmentor gives it.
+    """
+
+    def __init__(self, in_channels: Sequence[int], num_modalities: int):
+        super().__init__()
+        self.num_modalities = num_modalities
+        self.stages = nn.ModuleList(self.stage(channels, num_modalities) for channels in in_channels)
+
+    def stage(self, channels: int, num_modalities: int) -> nn.Module:
+        """The layers of one stage, ``(B, M * C, h, w)`` to ``(B, C, h, w)``."""
+        raise NotImplementedError
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(stage(torch.cat(x.chunk(self.num_modalities), 1)) for stage, x in zip(self.stages, maps))
+
+    def loss(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Losses beside the segmentor's own."""
+        return {}
+
+
+@MODELS.register_module()
+class ConcatFusion(_Fusion):
+    """Concatenation, then a 1x1 convolution back to C channels (CEN paper, "Concat" at all stages)."""
+
+    def stage(self, channels: int, num_modalities: int) -> nn.Module:
+        return nn.Conv2d(num_modalities * channels, channels, 1)
+
+
+class _Gate(nn.Module):
+    """Scales its input by gates in (0, 1) that a bottleneck computes from it, ``(B, C, h, w)`` to the same."""
+
+    def __init__(self, channels: int, reduction: int):
+        super().__init__()
+        self.gates = nn.Sequential(
+            nn.Conv2d(channels, channels // reduction, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels // reduction, channels, 3, padding=1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gates(x)
+
+
+@MODELS.register_module()
+class SelfAttentionFusion(_Fusion):
+    """Gates on the concatenation, then a 3x3 convolution to C channels (CEN paper, "Self-Att.").
+
+    The gates are those of SSMA (Valada et al., "Self-supervised model adaptation for multimodal semantic
+    segmentation", IJCV 2019), without its last batch norm, as RefineNet has none.
+
+    Args:
+        in_channels: of the backbone's maps.
+        num_modalities: M; the segmentor gives it.
+        reduction: the bottleneck's share of the channels (SSMA's eta: 16 on the coarsest map).
+    """
+
+    def __init__(self, in_channels: Sequence[int], num_modalities: int, reduction: int = 16):
+        self.reduction = reduction
+        super().__init__(in_channels, num_modalities)
+
+    def stage(self, channels: int, num_modalities: int) -> nn.Module:
+        wide = num_modalities * channels
+        return nn.Sequential(_Gate(wide, self.reduction), nn.Conv2d(wide, channels, 3, padding=1))
+
+
+@MODELS.register_module()
+class AlignFusion(_Fusion):
+    """Mean of the modalities, whose features a loss draws together (CEN paper, "Align.").
+
+    The loss is the maximum mean discrepancy between the images' mean features, as Wang et al. ("Learning common and
+    specific features for RGB-D semantic segmentation with deconvolutional networks", ECCV 2016) draw features
+    together; here its mean over all stages and pairs of modalities.
+
+    Args:
+        in_channels: of the backbone's maps.
+        num_modalities: M; the segmentor gives it.
+        loss_weight: of ``loss_align``.
+    """
+
+    def __init__(self, in_channels: Sequence[int], num_modalities: int, loss_weight: float = 0.1):
+        super().__init__(in_channels, num_modalities)
+        self.loss_weight = loss_weight
+
+    def stage(self, channels: int, num_modalities: int) -> nn.Module:
+        return nn.Identity()
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(x.unflatten(0, (self.num_modalities, -1)).mean(0) for x in maps)
+
+    def loss(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
+        terms = [
+            squared_mmd(x, y)
+            for stage in maps
+            for x, y in combinations(stage.float().mean((2, 3)).chunk(self.num_modalities), 2)
+        ]
+        return {'loss_align': self.loss_weight * sum(terms) / max(len(terms), 1)}
+
+
+def squared_mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0)) -> Tensor:
+    """Maximum mean discrepancy of two samples, squared (Gretton et al., "A kernel two-sample test", JMLR 2012).
+
+    The kernel is the mean of Gaussians ``exp(-d² / (b * s))``, where s is the mean of d² over all pairs of both
+    samples (as Long et al., "Learning transferable features with deep adaptation networks", ICML 2015).
+
+    Args:
+        x: ``(n, C)``.
+        y: ``(n, C)``.
+        bandwidths: the factors b.
+
+    Returns:
+        The biased estimate, a scalar of 0 or more.
+    """
+    both = torch.cat([x, y])  # (2n, C)
+    distances = (both[:, None] - both[None]).square().sum(2)  # (2n, 2n)
+    spread = distances.detach().mean().clamp(min=1e-12)
+    kernel = sum(torch.exp(-distances / (b * spread)) for b in bandwidths) / len(bandwidths)
+    (xx, xy), (_, yy) = (part.chunk(2, 1) for part in kernel.chunk(2))
+    return xx.mean() + yy.mean() - 2 * xy.mean()

@@ -1,0 +1,8 @@
+# Feature fusion by concatenation: a backbone for each modality, fused after every stage.
+_base_ = '../cen_refinenet_r18_rooms.py'
+model = dict(
+    type='cen_mm.FusionSegmentor',
+    backbone=dict(exchange=None),
+    fusion=dict(type='cen_mm.ConcatFusion', in_channels=_base_.model.neck.in_channels),
+    sparsity=None,
+)

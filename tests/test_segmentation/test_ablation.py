@@ -1,0 +1,191 @@
+"""Every config of configs/ablation trains a step, and is what its first line says."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from cen_mm.exchange import ExchangeNorm, PrivateLayer, exchanging_norms, make_private
+from cen_mm.segmentation.fusion import squared_mmd
+
+CONFIGS = sorted((Path(__file__).parents[2] / 'configs/ablation').glob('*.py'))
+WIDTHS = [16, 32, 64, 128]
+
+
+@pytest.fixture
+def small(config):
+    """Config and model of an ablation, a quarter as wide, of 5 classes."""
+
+    def build(name: str):
+        cfg = config(name if name.startswith('cen_') else f'ablation/{name}.py')
+        cfg.model.backbone.base_channels = WIDTHS[0]
+        cfg.model.neck.update(in_channels=WIDTHS, channels=16, top_channels=16)
+        cfg.model.decode_head.update(in_channels=16, num_classes=5)
+        if 'fusion' in cfg.model:
+            cfg.model.fusion.in_channels = WIDTHS
+        return cfg, MODELS.build(cfg.model)
+
+    return build
+
+
+def train_step(cfg, model, inputs):
+    label = PixelData(data=torch.randint(0, 5, (1, *inputs.shape[2:])))
+    optimiser = build_optim_wrapper(model, cfg.optim_wrapper)
+    losses = model.train()(inputs, [SegDataSample(gt_sem_seg=label) for _ in inputs], mode='loss')
+    optimiser.update_params(model.parse_losses(losses)[0])
+    return losses
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_config_trains_a_step_and_predicts(path, small):
+    cfg, model = small(path.stem)
+    model.init_weights()
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    inputs = torch.randn(2, 3 * len(model.modalities), 64, 64)
+    losses = train_step(cfg, model, inputs)
+    one_output = 'Fusion' in cfg.model.type
+    branches = ['ensemble'] if one_output else [*cfg.model.data_preprocessor.modalities, 'ensemble']
+    assert {name.split('.')[0] for name in losses if name.endswith('loss_ce')} == set(branches)
+    fixed = {name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])}
+    assert fixed == ({'ensemble.alpha'} if path.stem == 'late_fusion' else set())
+    with torch.no_grad():
+        meta = dict(ori_shape=(64, 64), img_shape=(64, 64))
+        sample = model.eval()(inputs[:1], [SegDataSample(metainfo=meta)], mode='predict')[0]
+    assert set(sample.pred_sem_seg.keys()) == {'data', *branches[:-1]}
+    assert sample.seg_logits.data.shape == (5, 64, 64)
+
+
+def single_weights(model) -> dict:
+    """Weights of a model of one modality, for one of two; their ensembles' weights differ in shape."""
+    return {name: tensor for name, tensor in model.state_dict().items() if name != 'ensemble.alpha'}
+
+
+def test_unshared_is_two_networks(small):
+    rgb, unshared = small('rgb')[1].eval(), small('unshared')[1].eval()
+    count = [sum(parameter.numel() for parameter in model.parameters()) for model in (rgb, unshared)]
+    assert count[1] - 2 == 2 * (count[0] - 1)  # alpha apart
+    unshared.load_state_dict(single_weights(rgb), strict=False)
+    images = torch.randn(2, 1, 3, 64, 64)
+    with torch.no_grad():
+        branches = unshared.branches(torch.cat(list(images), 1))
+        for name, image in zip(('rgb', 'depth'), images):
+            torch.testing.assert_close(branches[name], rgb.branches(image)['rgb'])
+
+    unshared.train().branches(torch.randn(2, 6, 64, 64))['depth'].square().sum().backward()
+    for module in unshared.modules():
+        if isinstance(module, (PrivateLayer, ExchangeNorm)):
+            of_rgb, of_depth = module.copies if isinstance(module, PrivateLayer) else module.norms
+            assert not any(parameter.grad.any() for parameter in of_rgb.parameters())
+            assert all(parameter.grad.any() for parameter in of_depth.parameters())
+
+
+def test_private_layers_of_what_is_no_layer():
+    with pytest.raises(ValueError, match='MultiheadAttention holds parameters beside its layers'):
+        make_private(nn.Sequential(nn.MultiheadAttention(8, 2)), 2)
+
+
+def test_shared_norms_tell_no_modality_from_another(small):
+    image = torch.randn(2, 3, 64, 64)
+    for name, same in (('shared_norms', True), ('no_exchange', False)):
+        cfg, model = small(name)
+        train_step(cfg, model, torch.randn(2, 6, 64, 64))
+        with torch.no_grad():
+            branches = model.eval().branches(torch.cat([image, image], 1))
+        assert torch.allclose(branches['rgb'], branches['depth'], atol=1e-5) == same
+
+
+def test_early_fusion_of_an_image_with_itself_is_that_image_alone(small):
+    rgb, early = small('rgb')[1].eval(), small('early_fusion')[1].eval()
+    assert early.backbone.conv1.in_channels == 6
+    early.load_state_dict(single_weights(rgb), strict=True)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        fused = early.branches(torch.cat([image, image], 1))['ensemble']
+        torch.testing.assert_close(fused, rgb.branches(image)['rgb'])
+
+
+def test_late_fusion_is_the_mean(small):
+    cfg, model = small('late_fusion')
+    train_step(cfg, model, torch.randn(2, 6, 64, 64))
+    with torch.no_grad():
+        branches = model.eval().branches(torch.randn(1, 6, 64, 64))
+    torch.testing.assert_close(branches['ensemble'], (branches['rgb'] + branches['depth']) / 2)
+
+
+@pytest.mark.parametrize('name', ['concat', 'self_attention'])
+def test_fusion_can_choose_a_modality(small, name):
+    fusion = small(name)[1].fusion
+    maps = [torch.randn(6, width, 4, 5) for width in WIDTHS]  # two modalities, three images
+    for stage in fusion.stages:
+        conv = stage if name == 'concat' else stage[1]
+        nn.init.zeros_(conv.bias)
+        nn.init.zeros_(conv.weight)
+        middle = conv.kernel_size[0] // 2
+        width = conv.out_channels
+        conv.weight.data[:, width:, middle, middle] = torch.eye(width)  # depth
+        if name == 'self_attention':
+            nn.init.zeros_(stage[0].gates[2].weight)
+            nn.init.constant_(stage[0].gates[2].bias, math.log(3))  # a gate of 3/4
+    share = 1 if name == 'concat' else 0.75
+    for fused, stacked in zip(fusion(maps), maps):
+        torch.testing.assert_close(fused, share * stacked[3:])
+    assert fusion.loss(maps) == {}
+
+
+def test_alignment(small):
+    fusion = small('align')[1].fusion
+    maps = [torch.randn(6, width, 4, 5) for width in WIDTHS]
+    for fused, stacked in zip(fusion(maps), maps):
+        torch.testing.assert_close(fused, (stacked[:3] + stacked[3:]) / 2)
+    terms = [mmd_by_hand(*stacked.mean((2, 3)).double().numpy().reshape(2, 3, -1)) for stacked in maps]
+    assert fusion.loss(maps)['loss_align'].item() == pytest.approx(0.1 * np.mean(terms), rel=1e-4)
+    equal = [torch.cat([stacked[:3], stacked[:3]]) for stacked in maps]
+    assert fusion.loss(equal)['loss_align'].item() == pytest.approx(0, abs=1e-6)
+    x = torch.randn(3, 4)
+    assert squared_mmd(x, x + 5) > squared_mmd(x, x + 1) > squared_mmd(x, x.flip(0)) - 1e-6
+
+
+def mmd_by_hand(x: np.ndarray, y: np.ndarray) -> float:
+    """Gretton et al. (2012), eq. 5, sum by sum; the kernel's widths as AlignFusion documents them."""
+    both = np.concatenate([x, y])
+    spread = np.mean([((a - b) ** 2).sum() for a in both for b in both])
+
+    def kernel(a, b):
+        return np.mean([math.exp(-((a - b) ** 2).sum() / (factor * spread)) for factor in (0.25, 0.5, 1, 2, 4)])
+
+    n = len(x)
+    within = sum(kernel(a, b) for z in (x, y) for a in z for b in z)
+    return (within - 2 * sum(kernel(a, b) for a in x for b in y)) / n**2
+
+
+def test_what_the_ablations_of_the_exchange_switch(small):
+    torch.manual_seed(0)
+    models = {
+        name: small(name)[1].eval()
+        for name in ('cen_refinenet_r18_rooms.py', 'penalty_no_exchange', 'no_exchange', 'exchange_no_penalty')
+    }
+    cen = models['cen_refinenet_r18_rooms.py']
+    for _, norm in exchanging_norms(cen):
+        nn.init.constant_(norm.norms[0].weight[:4], 0.01)
+        nn.init.constant_(norm.norms[1].bias[:4], 1.0)
+    inputs = torch.randn(1, 6, 64, 64)
+    out = {}
+    for name, model in models.items():
+        model.load_state_dict(cen.state_dict())
+        with torch.no_grad():
+            out[name] = model.branches(inputs)['rgb']
+    assert torch.equal(out['penalty_no_exchange'], out['no_exchange'])
+    assert torch.equal(out['exchange_no_penalty'], out['cen_refinenet_r18_rooms.py'])
+    assert not torch.allclose(out['no_exchange'], out['exchange_no_penalty'])
+    assert models['no_exchange'].sparsity is models['exchange_no_penalty'].sparsity is None
+    fresh = {name: small(name)[1] for name in ('penalty_no_exchange', 'exchange_all')}
+    halves, whole = (model.sparsity(model).item() for model in fresh.values())
+    assert halves == pytest.approx(2e-3 * 2 * sum(WIDTHS))  # two blocks a stage, all scales 1
+    assert whole == pytest.approx(2 * halves)
