@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 
 from cen_mm.engine.exchange_hook import HISTORY
@@ -120,6 +121,43 @@ def test_cost_table(made_nyudv2):
         macs += sum(16 * a * b * (1 << i) ** 2 for i, (a, b) in enumerate(zip(*up)))
         assert row['GMACs'] == f'{2 * macs / 1e9:.1f}'
         assert row['generators'] == row['GFLOPs']
+
+
+def test_ablation_over_seeds(made_nyudv2, tmp_path):
+    one, two = tmp_path / 'one.py', tmp_path / 'two.py'
+    one.write_text(f'_base_ = {str(CONFIG)!r}')
+    fusion = "dict(type='cen_mm.FusionSegmentor', backbone=dict(exchange=None), sparsity=None)"
+    two.write_text(f'_base_ = {str(CONFIG)!r}\nmodel = {fusion}')
+    work_dir = tmp_path / 'ablation'
+    command = ('analysis_tools/ablation.py', one, two, '--seeds', 3, 5, '--work-dir', work_dir, '--jobs', 2)
+    options = ('--cfg-options', *SMALL, 'train_cfg.max_epochs=1')
+    out = run(made_nyudv2, *command, *options)
+    assert '[0/4] one seed_3, two seed_3' in out
+
+    def scores(name: str, key: str) -> np.ndarray:
+        paths = [next(work_dir.glob(f'{name}/seed_{seed}/*/vis_data/scalars.json')) for seed in (3, 5)]
+        rows = [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
+        return np.array([[row[key] for row in run if key in row][-1] for run in rows])
+
+    def cell(values: np.ndarray) -> str:
+        return f'{values.mean():.2f} ± {abs(values[0] - values[1]) / 2**0.5:.2f}'
+
+    lines = (work_dir / 'ablation.md').read_text().splitlines()
+    assert lines[0] == '| config | seeds | rgb mIoU | depth mIoU | ensemble mIoU | aAcc | exchanged | minutes |'
+    rows = [[text.strip() for text in line.strip('|').split('|')] for line in lines[2:]]
+    exchanged = (scores('one', 'exchange/rgb') + scores('one', 'exchange/depth')) / 2
+    want = [cell(scores('one', key)) for key in ('rgb/mIoU', 'depth/mIoU', 'mIoU', 'aAcc')]
+    assert rows[0][:-1] == ['one', '2', *want, cell(100 * exchanged)]
+    assert rows[1][:-1] == ['two', '2', '', '', cell(scores('two', 'mIoU')), cell(scores('two', 'aAcc')), '']
+    assert scores('two', 'loss')[0] != scores('two', 'loss')[1]  # the seeds reach the runs
+    assert cv2.imread(str(work_dir / 'ablation.png')).size > 0
+
+    starts = sorted(work_dir.glob('*/*/*/'))
+    assert 'seed_' not in run(made_nyudv2, *command, *options).split('|')[0]
+    (next(work_dir.glob('one/seed_5/*/vis_data/scalars.json'))).unlink()
+    out = run(made_nyudv2, *command, *options[:-1], 'train_cfg.max_epochs=0', fails=True)
+    assert f'failed: {one}, seed 5: mend what {work_dir}/one/seed_5/train.log says' in out
+    assert len(sorted(work_dir.glob('*/*/*/'))) == len(starts) + 1
 
 
 def test_mistakes_end_in_a_sentence(made_nyudv2, tmp_path):
