@@ -3,7 +3,8 @@
 python tools/analysis_tools/ablation.py configs/ablation/*.py --seeds 0 1 2 --amp
 
 Called again it goes on where it stopped. The seeds come one after another over all configs, so the table is fair at
-any time. Each run's output lies in WORK_DIR/CONFIG/seed_N/train.log.
+any time. Each run's output lies in WORK_DIR/CONFIG/seed_N/train.log, beside its checkpoints; less of these stay with
+--cfg-options default_hooks.checkpoint.max_keep_ckpts=1.
 """
 
 import argparse
@@ -80,15 +81,15 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
     """The ensemble's mean IoU with its standard deviation, one row a config; the branches' means beside it."""
     figure = Figure(figsize=(8, 1.5 + 0.35 * len(results)), layout='constrained')
     axis = figure.subplots()
-    for name, colour in zip(_branches(results)[::-1], ['black', 'tab:red', 'tab:blue', 'tab:green', 'tab:orange']):
+    for name in _branches(results):
         scores = {i: [run[name] for run in runs if name in run] for i, runs in enumerate(results.values())}
         scores = {i: values for i, values in scores.items() if values}
         means, rows = [mean(values) for values in scores.values()], list(scores)
         if name == ENSEMBLE:
             bars = [stdev(values) if len(values) > 1 else 0 for values in scores.values()]
-            axis.errorbar(means, rows, xerr=bars, fmt='o', color=colour, capsize=3, label=name, zorder=3)
+            axis.errorbar(means, rows, xerr=bars, fmt='o', color='black', capsize=3, label=name, zorder=3)
         else:
-            axis.scatter(means, rows, marker='|', s=80, color=colour, alpha=0.5, label=name)
+            axis.scatter(means, rows, marker='|', s=80, alpha=0.5, label=name)
     axis.set_yticks(range(len(results)), results)
     axis.invert_yaxis()
     axis.grid(axis='x', alpha=0.3)
