@@ -1,6 +1,7 @@
 """Layers that each modality has for itself, for the comparison with convolutions that all share."""
 
 import copy
+from typing import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,13 @@ class PrivateLayer(nn.Module):
 
     Args:
         layer: the layer to copy.
-        num_modalities: M.
+        modalities: names of the modalities, in the order of the batch.
     """
 
-    def __init__(self, layer: nn.Module, num_modalities: int):
+    def __init__(self, layer: nn.Module, modalities: Sequence[str]):
         super().__init__()
-        self.copies = nn.ModuleList(copy.deepcopy(layer) for _ in range(num_modalities))
+        self.modalities = tuple(modalities)
+        self.copies = nn.ModuleList(copy.deepcopy(layer) for _ in self.modalities)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([layer(part) for layer, part in zip(self.copies, x.chunk(len(self.copies)))])
@@ -33,14 +35,14 @@ class PrivateLayer(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def make_private(model: nn.Module, num_modalities: int) -> nn.Module:
+def make_private(model: nn.Module, modalities: Sequence[str]) -> nn.Module:
     """Puts a :class:`PrivateLayer` in the place of every layer with parameters of its own, in place.
 
     Together with :func:`make_multimodal`, which sees to the norms, nothing is shared any more.
 
     Args:
         model: any network; its :class:`ExchangeNorm` layers stay as they are.
-        num_modalities: M.
+        modalities: names of the modalities, in the order in which they are stacked.
 
     Returns:
         The model given.
@@ -52,9 +54,9 @@ def make_private(model: nn.Module, num_modalities: int) -> nn.Module:
         if isinstance(child, ExchangeNorm):
             continue
         if next(child.parameters(recurse=False), None) is None:
-            make_private(child, num_modalities)
+            make_private(child, modalities)
         elif next(child.children(), None) is None:
-            setattr(model, name, PrivateLayer(child, num_modalities))
+            setattr(model, name, PrivateLayer(child, modalities))
         else:
             raise ValueError(
                 f'{type(child).__name__} holds parameters beside its layers, which cannot be made private to a '

@@ -53,7 +53,7 @@ class CENSegmentor(EncoderDecoder):
             if name in self.stacked:
                 make_multimodal(part, owners)
                 if private_convs:
-                    make_private(part, len(modalities))
+                    make_private(part, modalities)
         self.ensemble = Ensemble(modalities)
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
         self.to(memory_format=torch.channels_last)  # faster convolutions, on the CPU in bfloat16 above all

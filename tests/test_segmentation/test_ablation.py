@@ -88,7 +88,7 @@ def test_unshared_is_two_networks(small):
 
 def test_private_layers_of_what_is_no_layer():
     with pytest.raises(ValueError, match='MultiheadAttention holds parameters beside its layers'):
-        make_private(nn.Sequential(nn.MultiheadAttention(8, 2)), 2)
+        make_private(nn.Sequential(nn.MultiheadAttention(8, 2)), ['rgb', 'depth'])
 
 
 def test_shared_norms_tell_no_modality_from_another(small):
