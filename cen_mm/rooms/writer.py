@@ -19,7 +19,8 @@ from .raycast import cast
 from .scene import make_scene
 from .shading import render_rgb
 
-VERSION = 1  # raise it when the same arguments come to give other pictures
+VERSION = 2  # raise it when the same arguments come to give other pictures
+NYU_FOLDERS = ('rgb', 'depth', 'masks', 'normal', 'reshading')
 
 
 def render(
@@ -62,7 +63,7 @@ def render(
     for folder in (out / 'nyudv2', out / 'taskonomy'):
         if folder.exists() and not started.exists():
             raise ValueError(f'{folder} holds something that was not made here: choose another folder')
-    for folder in (*(f'nyudv2/{name}' for name in ('rgb', 'depth', 'masks')), *(f'taskonomy/{d}' for d in DOMAINS)):
+    for folder in (*(f'nyudv2/{name}' for name in NYU_FOLDERS), *(f'taskonomy/{d}' for d in DOMAINS)):
         (out / folder).mkdir(parents=True, exist_ok=True)
     started.touch()
 
@@ -109,8 +110,9 @@ def _write_room(index: int, out: Path, size: tuple[int, int], seed: int) -> np.n
     images = derive(rgb, hits, scene.camera)
     for domain, image in images.items():
         _save(out / 'taskonomy' / _point(index).format(domain=domain), image)
-    for folder, image in (('rgb', rgb), ('depth', sensed), ('masks', hits.label.reshape(height, width))):
-        _save(out / 'nyudv2' / folder / f'{index:06d}.png', image)
+    images.update(depth=sensed, masks=hits.label.reshape(height, width))
+    for folder in NYU_FOLDERS:
+        _save(out / 'nyudv2' / folder / f'{index:06d}.png', images[folder])
     return np.bincount(hits.label, minlength=len(NYU40))
 
 

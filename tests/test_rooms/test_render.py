@@ -87,7 +87,7 @@ def test_same_bytes_for_any_workers(made, tmp_path):
     (tmp_path / 'nyudv2' / 'rgb' / '000000.png').write_bytes(b'torn')
     render(tmp_path, 2, 1, SIZE, seed=7, workers=1)
     files = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob('*.png') if p.name != 'overview.png')
-    assert len(files) == 3 * (3 + 10)
+    assert len(files) == 3 * (5 + 10)
     for file in files:
         assert (tmp_path / file).read_bytes() == (made / file).read_bytes(), file
 
@@ -100,6 +100,7 @@ def test_lists_name_every_file(made):
     assert [len(split) for split in lists] == [4, 2]
     assert lists[1][0] == '{domain}/point_4_view_0_domain_{domain}.png'
     named = {f'nyudv2/{path}' for split in splits for line in split for path in line.split('\t')}
+    named |= {path.replace('/depth/', f'/{name}/') for path in named for name in ('normal', 'reshading')}
     named |= {'taskonomy/' + line.format(domain=d) for split in lists for line in split for d in DOMAINS}
     assert named == {str(p.relative_to(made)) for p in made.glob('*/*/*.png')}
 
@@ -127,7 +128,8 @@ def test_layouts_are_aligned(made, index):
     rgb, sensed, label = (read_nyu(made, index, folder) for folder in ('rgb', 'depth', 'masks'))
     assert (rgb.dtype, sensed.dtype, label.dtype) == (np.uint8, np.uint16, np.uint8)
     assert set(np.unique(label)) <= set(LABELS.values())
-    np.testing.assert_array_equal(rgb, read_taskonomy(made, index, 'rgb'))
+    for name in ('rgb', 'normal', 'reshading'):
+        np.testing.assert_array_equal(read_nyu(made, index, name), read_taskonomy(made, index, name))
 
     z, distance = (read_taskonomy(made, index, f'depth_{kind}') / 512 for kind in ('zbuffer', 'euclidean'))
     assert (z <= distance).all()

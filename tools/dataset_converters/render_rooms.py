@@ -22,7 +22,7 @@ def main() -> None:
     if summary['reused']:
         print('These rooms are there already; nothing was done.')
     print(f'{args.train} rooms for training and {args.val} for validation in {args.out}:')
-    print('  nyudv2/     rgb, depth, masks; train.txt, val.txt')
+    print('  nyudv2/     rgb, depth, normal, reshading, masks; train.txt, val.txt')
     print('  taskonomy/  ten modalities; train_domain.txt, test_domain.txt')
     print('  overview.png')
     print(f'{"class":16s} {"of all pixels":>14s} {"in rooms":>9s}')
