@@ -14,7 +14,7 @@ train_pipeline = [
     dict(type='cen_mm.CenterPad', size=crop_size, pad_val=dict(img=(103, 116, 123), depth=0, gt_seg_map=255)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='cen_mm.PackModalities', modalities=['rgb', 'depth']),
+    dict(type='cen_mm.PackModalities'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 model = dict(

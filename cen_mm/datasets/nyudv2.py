@@ -1,5 +1,7 @@
 """NYU Depth v2 in the layout of the authors' code."""
 
+from typing import Sequence
+
 from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 
@@ -23,7 +25,7 @@ def voc_palette(num_colors: int) -> list[list[int]]:
 
 @DATASETS.register_module()
 class NYUDepthV2Dataset(BaseSegDataset):
-    """RGB, depth and 40 classes of indoor scenes.
+    """RGB, depth, other modalities if there are any, and 40 classes of indoor scenes.
 
     Layout::
 
@@ -31,19 +33,38 @@ class NYUDepthV2Dataset(BaseSegDataset):
         ├── train.txt, val.txt      rgb/000001.png<TAB>masks/000001.png<TAB>depth/000001.png
         ├── rgb/                    8-bit colour
         ├── masks/                  8-bit, class 0 to 39, 255 unlabelled; may be smaller than the image: its centre
-        └── depth/                  16-bit, of the image's size, 0 missing
+        ├── depth/                  16-bit, of the image's size, 0 missing
+        └── normal/, reshading/, ..  any other modality: 8-bit, of the image's size, under the depth file's name
 
     Fewer classes are chosen as in mmseg, ``metainfo=dict(classes=['wall', ..])``; the others become unlabelled.
 
+    Args:
+        modalities: ``rgb``, ``depth`` or the name of another modality's folder. The files of those that are not
+            named are never touched, so they need not exist.
+        **kwargs: of mmseg's BaseSegDataset.
+
     Raises:
         FileNotFoundError: for a list or an image that does not exist.
-        ValueError: for a line of a list that has not three columns.
+        ValueError: for a line of a list that has not three columns, or no modality, or one that is named twice.
     """
 
     METAINFO = dict(classes=CLASSES, palette=voc_palette(len(CLASSES)))
 
+    def __init__(self, modalities: Sequence[str] = ('rgb', 'depth'), **kwargs):
+        if isinstance(modalities, str) or not modalities or len(set(modalities)) < len(modalities):
+            raise ValueError(
+                f'{type(self).__name__}.modalities is {modalities!r}: '
+                'give a list that names at least one modality, and each of them once.'
+            )
+        self.modalities = tuple(modalities)
+        super().__init__(**kwargs)
+
     def load_data_list(self) -> list[dict]:
-        """One dict a line of the list: ``img_path``, ``modality_paths``, ``seg_map_path`` and mmseg's keys."""
+        """One dict a line of the list: ``img_path``, ``modality_paths``, ``seg_map_path`` and mmseg's keys.
+
+        ``img_path`` is the RGB file's or, without RGB, that of the first modality: mmseg's pipelines start from an
+        image, which then tells the size and is not packed.
+        """
         if not fileio.exists(self.ann_file, backend_args=self.backend_args):
             raise FileNotFoundError(
                 f'The list {self.ann_file} does not exist: set data_root to the folder of '
@@ -60,16 +81,19 @@ class NYUDepthV2Dataset(BaseSegDataset):
                     f'{self.ann_file}, line {number} has {len(columns)} columns: write '
                     'the files of image, label and depth, separated by tabs.'
                 )
-            image, label, depth = (fileio.join_path(self.data_root or '', column.strip()) for column in columns)
-            for path in (image, label, depth):
+            image, label, depth = (column.strip() for column in columns)
+            named, file = dict(rgb=image, depth=depth), depth.partition('/')[2]
+            paths = {name: self._path(named.get(name, f'{name}/{file}')) for name in self.modalities}
+            label = self._path(label)
+            for path in (*paths.values(), label):
                 if not fileio.exists(path, backend_args=self.backend_args):
                     raise FileNotFoundError(
                         f'{path}, named in {self.ann_file}, line {number}, does not exist: add it, or drop the line.'
                     )
             data_list.append(
                 dict(
-                    img_path=image,
-                    modality_paths=dict(rgb=image, depth=depth),
+                    img_path=paths.get('rgb', next(iter(paths.values()))),
+                    modality_paths=paths,
                     seg_map_path=label,
                     num_classes=len(self.metainfo['classes']),
                     label_map=self.label_map,
@@ -78,3 +102,6 @@ class NYUDepthV2Dataset(BaseSegDataset):
                 )
             )
         return data_list
+
+    def _path(self, name: str) -> str:
+        return fileio.join_path(self.data_root or '', name)

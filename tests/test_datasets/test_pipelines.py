@@ -1,3 +1,5 @@
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -203,8 +205,74 @@ def test_every_mistake_ends_in_a_sentence_that_names_file_and_mend(made_nyudv2, 
         load(made_nyudv2, config('cen_refinenet_r101_nyudv2.py'))[0]
 
 
-def test_unknown_modality_is_named(made_nyudv2, config):
+PICTURE = np.random.default_rng(1).integers(0, 256, (72, 96, 3), np.uint8)  # BGR
+
+
+@pytest.fixture
+def with_normals(made_nyudv2):
+    """The folders of two more modalities, `normal` of three channels and `curvature` of one."""
+    for name, picture in (('normal', PICTURE), ('curvature', PICTURE[..., 0])):
+        (made_nyudv2 / name).mkdir()
+        for i in range(6):
+            cv2.imwrite(str(made_nyudv2 / name / f'{i:06d}.png'), picture)
+    return made_nyudv2
+
+
+def test_any_modalities_in_any_order(with_normals, config):
     cfg = config('cen_refinenet_r101_nyudv2.py')
-    cfg.test_pipeline[-1].modalities = ['rgb', 'dpeth']
-    with pytest.raises(KeyError, match="names 'dpeth', which was not loaded: the data set has rgb, depth"):
-        load(made_nyudv2, cfg)[0]
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='cen_mm.LoadModality', key='curvature'),
+        *cfg.test_pipeline[1:],
+    ]
+    names = ['curvature', 'depth', 'rgb', 'normal']
+    packed = load(with_normals, cfg, pipeline=pipeline, modalities=names)[0]
+    assert packed['data_samples'].modalities == tuple(names)
+    curvature, depth, rgb, normal = packed['inputs'].split(3)
+    assert np.array_equal(normal.permute(1, 2, 0).numpy(), PICTURE[..., ::-1])  # RGB order
+    assert all(np.array_equal(channel, PICTURE[..., 0]) for channel in curvature.numpy())
+    usual = load(with_normals, cfg)[0]['inputs']
+    assert torch.equal(usual, torch.cat([rgb, depth]))
+
+
+@pytest.mark.parametrize('name', ['train_pipeline', 'test_pipeline'])
+@pytest.mark.parametrize('modality', ['rgb', 'depth', 'normal'])
+def test_files_of_other_modalities_are_never_read(with_normals, config, modality, name):
+    cfg = config('cen_refinenet_r18_nyudv2.py')
+    both = load(with_normals, cfg, modalities=['rgb', 'depth', 'normal'], pipeline=cfg[name])
+    alone = load(with_normals, cfg, modalities=[modality], pipeline=cfg[name])
+    np.random.seed(3)
+    want = both[0]['inputs'].split(3)[['rgb', 'depth', 'normal'].index(modality)]
+    for other in {'rgb', 'depth', 'normal', 'curvature'} - {modality}:
+        shutil.rmtree(with_normals / other)
+    assert len(load(with_normals, cfg, modalities=[modality])) == 2
+    np.random.seed(3)
+    packed = alone[0]
+    assert torch.equal(packed['inputs'].float(), want)
+    assert packed['data_samples'].gt_sem_seg.shape == want.shape[1:]
+
+
+@pytest.mark.parametrize(
+    ('modalities', 'spoil', 'error', 'sentence'),
+    [
+        (['rgb', 'dpeth'], None, FileNotFoundError, 'dpeth/000004.png, named in .*val.txt, line 1, does not exist'),
+        (['rgb', 'curvature'], None, KeyError, "modalities name 'curvature', which was not loaded: mend the name, or"),
+        ([], None, ValueError, 'NYUDepthV2Dataset.modalities is .*: give a list that names at least one modality'),
+        ('rgb', None, ValueError, "modalities is 'rgb': give a list"),
+        (['rgb', 'rgb'], None, ValueError, 'each of them once'),
+        (
+            ['rgb', 'normal'], lambda path: grey(path, 1, np.uint16), ValueError,
+            'normal/000004.png is uint16 .72, 96.: save normal as 8-bit PNG with one channel or three',
+        ),
+        (
+            ['rgb', 'normal'], lambda path: grey(path, 1, np.uint8, (72, 90, 3)), ValueError,
+            'normal/000004.png is 90x72, but .*rgb/000004.png is 96x72: align normal with the image',
+        ),
+        (['rgb', 'normal'], lambda path: path.write_text('no'), ValueError, 'normal/000004.png cannot be decoded'),
+    ],
+)  # fmt: skip
+def test_mistakes_with_modalities(with_normals, config, modalities, spoil, error, sentence):
+    if spoil:
+        spoil(with_normals / 'normal/000004.png')
+    with pytest.raises(error, match=sentence):
+        load(with_normals, config('cen_refinenet_r101_nyudv2.py'), modalities=modalities)[0]

@@ -1,5 +1,5 @@
 from .geometry import AlignToLabel, CenterPad, RandomScale
-from .loading import LoadDepth, LoadLabels
+from .loading import LoadDepth, LoadLabels, LoadModality
 from .packing import PackModalities
 from .translation import CropImages, FlipImages, LoadTaskonomyImages, PackTranslation, ResizeImages
 
@@ -10,6 +10,7 @@ __all__ = [
     'FlipImages',
     'LoadDepth',
     'LoadLabels',
+    'LoadModality',
     'LoadTaskonomyImages',
     'PackModalities',
     'PackTranslation',

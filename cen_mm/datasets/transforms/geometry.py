@@ -1,4 +1,4 @@
-"""The authors' geometry, where mmseg's differs. Every transform moves image, depth and label alike."""
+"""The authors' geometry, where mmseg's differs. Every transform moves all modalities and the label alike."""
 
 import cv2
 import numpy as np
@@ -10,9 +10,10 @@ from ...registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class AlignToLabel(BaseTransform):
-    """Crops image and depth to the label's size, at the centre: labels may cover the inner region alone.
+    """Crops all modalities to the label's size, at the centre: labels may cover the inner region alone.
 
-    Required keys: ``img``, ``depth``, ``gt_seg_map``. Modified keys: ``img``, ``depth``, ``img_shape``, ``ori_shape``.
+    Required keys: ``img``, ``modality_paths``, one named as each modality but ``rgb``, ``gt_seg_map``. Modified keys:
+    ``img``, the modalities', ``img_shape``, ``ori_shape``.
 
     Raises:
         ValueError: if the label is larger than the image.
@@ -26,7 +27,7 @@ class AlignToLabel(BaseTransform):
                 f'{results["seg_map_path"]} is {width}x{height}, larger than its image '
                 f'{results["img_path"]}: save the label in the size of the image or of its centre.'
             )
-        for key in ('img', 'depth'):
+        for key in {'img', *results['modality_paths']} & results.keys():
             results[key] = results[key][top : top + height, left : left + width]
         results['img_shape'] = results['ori_shape'] = (height, width)
         return results
@@ -73,19 +74,20 @@ class CenterPad(BaseTransform):
 
     Args:
         size: (height, width).
-        pad_val: value for each key; three values give depth its three channels here.
+        pad_val: value for each key, 0 if not given, 255 for the label; three values give depth its three channels
+            here.
     """
 
     def __init__(self, size: tuple[int, int], pad_val: dict):
         self.size = size
-        self.pad_val = pad_val
+        self.pad_val = {'gt_seg_map': 255, **pad_val}
 
     def transform(self, results: dict) -> dict:
         vertical, horizontal = (
             max(want - have + 1, 0) // 2 for want, have in zip(self.size, results['img'].shape[:2])
         )
         for key in ('img', *results['seg_fields']):
-            value = self.pad_val[key]
+            value = self.pad_val.get(key, 0)
             image = results[key]
             if image.ndim == 2 and isinstance(value, (list, tuple)):
                 image = cv2.merge([image] * len(value))

@@ -16,6 +16,8 @@ data_preprocessor = dict(
 load = [
     dict(type='LoadImageFromFile'),
     dict(type='cen_mm.LoadDepth', scale=depth_scale),
+    dict(type='cen_mm.LoadModality', key='normal'),  # these two where the data set's `modalities` name them
+    dict(type='cen_mm.LoadModality', key='reshading'),
 ]
 train_pipeline = [
     *load,
@@ -32,13 +34,13 @@ train_pipeline = [
     ),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='cen_mm.PackModalities', modalities=['rgb', 'depth']),
+    dict(type='cen_mm.PackModalities'),
 ]
 test_pipeline = [
     *load,
     dict(type='cen_mm.LoadLabels', augment=False),
     dict(type='cen_mm.AlignToLabel'),
-    dict(type='cen_mm.PackModalities', modalities=['rgb', 'depth']),
+    dict(type='cen_mm.PackModalities'),
 ]
 tta_pipeline = [
     *load,
@@ -49,7 +51,7 @@ tta_pipeline = [
         transforms=[
             [dict(type='Resize', scale_factor=r, keep_ratio=True) for r in (0.75, 1.0, 1.25)],
             [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0.0, 1.0)],
-            [dict(type='cen_mm.PackModalities', modalities=['rgb', 'depth'])],
+            [dict(type='cen_mm.PackModalities')],
         ],
     ),
 ]

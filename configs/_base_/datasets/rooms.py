@@ -14,7 +14,7 @@ train_pipeline = [
     dict(type='cen_mm.LoadLabels'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomCrop', crop_size=(96, 128)),
-    dict(type='cen_mm.PackModalities', modalities=['rgb', 'depth']),
+    dict(type='cen_mm.PackModalities'),
 ]
 dataset = dict(data_root=data_root, metainfo=metainfo)
 train_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(pipeline=train_pipeline, **dataset))

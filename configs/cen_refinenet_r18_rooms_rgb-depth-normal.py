@@ -1,0 +1,6 @@
+# Three modalities: surface normals, 8 bit, join RGB and depth.
+_base_ = 'cen_refinenet_r18_rooms.py'
+normal = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])
+model = dict(data_preprocessor=dict(modalities=dict(normal=normal)))
+dataset = dict(modalities=['rgb', 'depth', 'normal'])
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dataset)
