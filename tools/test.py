@@ -26,6 +26,9 @@ def parse_args() -> argparse.Namespace:
         help='override settings of the config, key=value; lists as key="[a,b]" without spaces',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument(
+        '--present', nargs='+', metavar='MODALITY', help='modalities that there are; the files of others are not read'
+    )
     parser.add_argument('--tta', action='store_true', help="test-time augmentation: the config's tta_pipeline")
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -46,6 +49,13 @@ def draw_pictures(cfg: Config, args: argparse.Namespace) -> None:
         cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
 
 
+def set_present(cfg: Config, present: list[str]) -> None:
+    """Has the test data set read, and the model use, these modalities alone."""
+    dataset = cfg.test_dataloader.dataset
+    dataset['inputs' if 'inputs' in dataset else 'modalities'] = present  # of translation, of segmentation
+    cfg.model.present = present
+
+
 def main() -> None:
     args = parse_args()
     if not Path(args.checkpoint).is_file() and '://' not in args.checkpoint:
@@ -58,6 +68,8 @@ def main() -> None:
         cfg.work_dir = args.work_dir
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(args.config).stem)))
     cfg.load_from = args.checkpoint
+    if args.present:
+        set_present(cfg, args.present)
     if args.show or args.show_dir:
         draw_pictures(cfg, args)
     if args.tta:

@@ -4,6 +4,7 @@ from .convert import make_multimodal
 from .ensemble import ENSEMBLE, Ensemble
 from .exchange import channel_exchange, stack_modalities
 from .norm import ExchangeNorm, exchanging_norms
+from .present import check_present, only_present
 from .private import PrivateLayer, make_private
 from .sparsity import SparsityPenalty
 
@@ -14,8 +15,10 @@ __all__ = [
     'PrivateLayer',
     'SparsityPenalty',
     'channel_exchange',
+    'check_present',
     'exchanging_norms',
     'make_multimodal',
     'make_private',
+    'only_present',
     'stack_modalities',
 ]

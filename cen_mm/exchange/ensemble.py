@@ -20,11 +20,18 @@ class Ensemble(nn.Module):
         check_modalities(modalities)
         self.modalities = tuple(modalities)
         self.alpha = nn.Parameter(torch.ones(len(self.modalities)))
+        self.present = None  # indices of the modalities in the batch, set by only_present; None: all
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the modalities that are in the batch."""
+        return self.modalities if self.present is None else tuple(self.modalities[i] for i in self.present)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """``(M * B, ...)`` modality-major to ``{'rgb': .., 'depth': .., 'ensemble': ..}``, each ``(B, ...)``."""
-        branches = dict(zip(self.modalities, x.chunk(len(self.modalities))))
-        weights = self.alpha.softmax(0).to(x)
+        branches = dict(zip(self.names, x.chunk(len(self.names))))
+        alpha = self.alpha if self.present is None else self.alpha[self.present]
+        weights = alpha.softmax(0).to(x)
         ensemble = sum(weight * branch.detach() for weight, branch in zip(weights, branches.values()))
         return {**branches, ENSEMBLE: ensemble}
 

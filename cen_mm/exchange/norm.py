@@ -46,11 +46,12 @@ class ExchangeNorm(nn.Module):
         for name, _ in norm.named_children():
             for private in self.norms:
                 setattr(private, name, nn.Identity())
+        self.present = None  # indices of the modalities in the batch, set by only_present; None: all
 
     @property
     def scales(self) -> Tensor:
         """The norms' scales (the paper's gamma), ``(M, C)``."""
-        return torch.stack([norm.weight for norm in self.norms])
+        return _stack(self.norms, 'weight')
 
     def forward(self, x: Tensor, **kwargs) -> Tensor:
         """``(M * B, C, ...)`` modality-major to the same (layer norm: ``(M * B, ..., C)``).
@@ -60,25 +61,23 @@ class ExchangeNorm(nn.Module):
             **kwargs: of the norms. mmpretrain's layer norms are told so where the channels are: ``data_format`` is
                 ``'channel_first'`` or ``'channel_last'``.
         """
-        if all(
-            isinstance(n, _BatchNorm) and n.affine and n.track_running_stats and not n.training for n in self.norms
-        ):
-            x = self._affine(x)
+        norms = self.norms if self.present is None else [self.norms[i] for i in self.present]
+        if all(isinstance(n, _BatchNorm) and n.affine and n.track_running_stats and not n.training for n in norms):
+            x = self._affine(x, norms)
         else:
-            x = torch.cat([norm(part, **kwargs) for norm, part in zip(self.norms, x.chunk(len(self.norms)))])
+            x = torch.cat([norm(part, **kwargs) for norm, part in zip(norms, x.chunk(len(norms)))])
         if self.threshold is not None:
             channel_dim = -1 if kwargs.get('data_format') == 'channel_last' else self.channel_dim
-            x = channel_exchange(x, self.scales, self.threshold, channel_dim)
+            x = channel_exchange(x, _stack(norms, 'weight'), self.threshold, channel_dim)
         return self.after(x)
 
-    def _affine(self, x: Tensor) -> Tensor:
+    @staticmethod
+    def _affine(x: Tensor, norms: Sequence[nn.Module]) -> Tensor:
         """Batch norm with frozen statistics: one multiplication and one addition for all modalities."""
-        mean = torch.stack([norm.running_mean for norm in self.norms])  # (M, C)
-        var = torch.stack([norm.running_var for norm in self.norms])
-        scale = self.scales * (var + self.norms[0].eps).rsqrt()
-        shift = torch.stack([norm.bias for norm in self.norms]) - mean * scale
-        x = x.unflatten(0, (len(self.norms), -1))  # (M, B, C, ...)
-        shape = (len(self.norms), 1, -1) + (1,) * (x.dim() - 3)
+        scale = _stack(norms, 'weight') * (_stack(norms, 'running_var') + norms[0].eps).rsqrt()  # (M, C)
+        shift = _stack(norms, 'bias') - _stack(norms, 'running_mean') * scale
+        x = x.unflatten(0, (len(norms), -1))  # (M, B, C, ...)
+        shape = (len(norms), 1, -1) + (1,) * (x.dim() - 3)
         return torch.addcmul(shift.view(shape).to(x), x, scale.view(shape).to(x)).flatten(0, 1)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
@@ -90,6 +89,11 @@ class ExchangeNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f'modalities={self.modalities}, threshold={self.threshold}'
+
+
+def _stack(norms: Sequence[nn.Module], name: str) -> Tensor:
+    """A parameter or buffer of all the norms, ``(M, C)``."""
+    return torch.stack([getattr(norm, name) for norm in norms])
 
 
 def exchanging_norms(model: nn.Module) -> Iterator[tuple[str, ExchangeNorm]]:

@@ -22,10 +22,12 @@ class PrivateLayer(nn.Module):
     def __init__(self, layer: nn.Module, modalities: Sequence[str]):
         super().__init__()
         self.modalities = tuple(modalities)
+        self.present = None  # indices of the modalities in the batch, set by only_present; None: all
         self.copies = nn.ModuleList(copy.deepcopy(layer) for _ in self.modalities)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([layer(part) for layer, part in zip(self.copies, x.chunk(len(self.copies)))])
+        layers = self.copies if self.present is None else [self.copies[i] for i in self.present]
+        return torch.cat([layer(part) for layer, part in zip(layers, x.chunk(len(layers)))])
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         for key in self.copies[0].state_dict():

@@ -37,6 +37,8 @@ class FusionSegmentor(CENSegmentor):
     def __init__(
         self, backbone: dict, decode_head: dict, data_preprocessor: dict, fusion: Optional[dict] = None, **kwargs
     ):
+        if kwargs.get('present') or kwargs.get('modality_dropout'):
+            raise ValueError('FusionSegmentor cannot do without a modality: leave out present and modality_dropout.')
         private = fusion is not None
         super().__init__(
             backbone, decode_head, data_preprocessor, private_norms=private, private_convs=private, **kwargs

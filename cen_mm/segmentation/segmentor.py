@@ -1,6 +1,6 @@
 """The segmentor: splits the modalities once, runs one network on all of them, and gathers the branches."""
 
-from typing import Optional
+from typing import Optional, Sequence
 
 import torch
 from mmengine.structures import PixelData
@@ -10,7 +10,16 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor
 
-from ..exchange import ENSEMBLE, Ensemble, SparsityPenalty, make_multimodal, make_private, stack_modalities
+from ..exchange import (
+    ENSEMBLE,
+    Ensemble,
+    SparsityPenalty,
+    check_present,
+    make_multimodal,
+    make_private,
+    only_present,
+    stack_modalities,
+)
 from ..registry import MODELS
 
 
@@ -29,6 +38,8 @@ class CENSegmentor(EncoderDecoder):
         sparsity: arguments of :class:`~cen_mm.exchange.SparsityPenalty`; None: no penalty.
         private_norms: whether each modality has norms of its own; without, nothing is exchanged (paper's ablation).
         private_convs: whether each modality has all other layers, too, for itself (paper's ablation).
+        present: names of the modalities that there are; the pipeline need not pack the others. None: all.
+        modality_dropout: how often, 0 to 1, a training step goes without one of them, whichever chance picks.
         **kwargs: of mmseg's EncoderDecoder. Beyond its keys, ``test_cfg`` takes ``interpolation``: ``'bilinear'``
             (mmseg's, the default) or ``'bicubic'`` (the authors' evaluation), for resizing logits to the image.
     """
@@ -43,11 +54,17 @@ class CENSegmentor(EncoderDecoder):
         sparsity: Optional[dict] = None,
         private_norms: bool = True,
         private_convs: bool = False,
+        present: Optional[Sequence[str]] = None,
+        modality_dropout: float = 0.0,
         **kwargs,
     ):
         modalities = list(data_preprocessor['modalities'])
         owners = modalities if private_norms else ['all']
         backbone = {**backbone, 'modalities': owners}
+        if present is not None:
+            check_present(present, modalities)
+            settings = {name: data_preprocessor['modalities'][name] for name in present}
+            data_preprocessor = {**data_preprocessor, 'modalities': settings}
         super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
         for name, part in self.named_children():
             if name in self.stacked:
@@ -56,6 +73,15 @@ class CENSegmentor(EncoderDecoder):
                     make_private(part, modalities)
         self.ensemble = Ensemble(modalities)
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
+        self.present = tuple(present or modalities)
+        self.modality_dropout = modality_dropout
+        if not 0 <= modality_dropout <= 1:
+            raise ValueError(f'modality_dropout={modality_dropout} is no probability: give a number from 0 to 1.')
+        if modality_dropout and any(getattr(module, 'with_cp', False) for module in self.modules()):
+            raise ValueError(
+                'modality_dropout does not go with with_cp=True, whose second forward would forget which modality is '
+                'missing: take one of them out.'
+            )
         self.to(memory_format=torch.channels_last)  # faster convolutions, on the CPU in bfloat16 above all
         # mmseg's sliding window and resizing see the branches side by side on the channels.
         self.out_channels = len(self.outputs) * self.decode_head.out_channels
@@ -63,7 +89,7 @@ class CENSegmentor(EncoderDecoder):
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of what :meth:`branches` gives, in its order."""
-        return (*self.modalities, ENSEMBLE)
+        return (*self.present, ENSEMBLE)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -72,35 +98,56 @@ class CENSegmentor(EncoderDecoder):
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """``(B, 3M, H, W)`` to the neck's maps, each ``(M * B, C_i, H_i, W_i)``."""
-        stacked = stack_modalities(inputs, len(self.modalities))
+        stacked = stack_modalities(inputs, len(self.ensemble.names))
         return super().extract_feat(stacked.contiguous(memory_format=torch.channels_last))
 
-    def branches(self, inputs: Tensor) -> dict[str, Tensor]:
+    def branches(self, inputs: Tensor, present: Optional[Sequence[str]] = None) -> dict[str, Tensor]:
         """Logits of every branch and the ensemble, before any resize.
 
         Args:
-            inputs: normalised, ``(B, 3M, H, W)``.
+            inputs: normalised, ``(B, 3M, H, W)``; of the present modalities alone, ``(B, 3P, H, W)``.
+            present: names of the modalities in ``inputs``, in their order, where others are missing; None: the model's
+                ``present``, which is all if not set.
 
         Returns:
-            ``{'rgb': .., 'depth': .., 'ensemble': ..}``, each ``(B, K, h, w)``.
+            ``{'rgb': .., 'depth': .., 'ensemble': ..}``, each ``(B, K, h, w)``; of the present modalities alone.
+
+        Raises:
+            ValueError: for unknown names, or another number of channels.
         """
-        return self.ensemble(self.decode_head(self.extract_feat(inputs)))
+        with only_present(self, self.present if present is None else present, inputs):
+            return self.ensemble(self.decode_head(self.extract_feat(inputs)))
 
     def _forward(self, inputs: Tensor, data_samples: Optional[list] = None) -> dict[str, Tensor]:
         """``mode='tensor'``: the branches."""
         return self.branches(inputs)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
-        """Losses of every branch and the ensemble (``rgb.loss_ce``, ..) and the penalty (``loss_sparsity``)."""
-        features = self.extract_feat(inputs)
+        """Losses of every branch and the ensemble (``rgb.loss_ce``, ..) and the penalty (``loss_sparsity``).
+
+        A branch whose modality is dropped has none.
+        """
+        inputs, present = self._drop_modality(inputs)
         losses = {}
-        for name, logits in self.ensemble(self.decode_head(features)).items():
-            losses.update(add_prefix(self.decode_head.loss_by_feat(logits, data_samples), name))
-        if self.with_auxiliary_head:
-            losses.update(self._auxiliary_head_forward_train(features, data_samples * len(self.modalities)))
+        with only_present(self, present, inputs):
+            features = self.extract_feat(inputs)
+            for name, logits in self.ensemble(self.decode_head(features)).items():
+                losses.update(add_prefix(self.decode_head.loss_by_feat(logits, data_samples), name))
+            if self.with_auxiliary_head:
+                losses.update(self._auxiliary_head_forward_train(features, data_samples * len(present)))
         if self.sparsity is not None:
             losses['loss_sparsity'] = self.sparsity(self)
         return losses
+
+    def _drop_modality(self, inputs: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+        """Takes one modality out of ``(B, 3P, H, W)``, where chance says so; gives the rest and its names."""
+        present = self.present
+        if len(present) > 1 and torch.rand(()) < self.modality_dropout:
+            missing = torch.randint(len(present), ())
+            keep = [i for i in range(len(present)) if i != missing]
+            parts = inputs.chunk(len(present), dim=1)
+            inputs, present = torch.cat([parts[i] for i in keep], dim=1), tuple(present[i] for i in keep)
+        return inputs, present
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """``(B, 3M, H, W)`` to the logits of all branches, side by side, ``(B, (M + 1) * K, H, W)``."""

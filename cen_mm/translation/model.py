@@ -12,7 +12,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ..exchange import ENSEMBLE, SparsityPenalty, stack_modalities
+from ..exchange import ENSEMBLE, SparsityPenalty, check_present, only_present, stack_modalities
 from ..registry import MODELS
 from .generator import ImageNorm
 
@@ -54,13 +54,14 @@ class CENTranslation(BaseTranslationModel):
         sparsity: arguments of :class:`~cen_mm.exchange.SparsityPenalty`; None: no penalty.
         test_mode: of eval mode. The norms use the image's own statistics and leave the running ones alone;
             ``'deterministic'``: dropout is off, ``'authors'``: dropout is on.
+        present: names of the modalities that there are in tests, in the order of the channels; None: all.
         data_preprocessor: config; None: mmengine's, which moves the data to the device.
         **kwargs: MMagic's: ``disc_init_steps``, iterations before the generator is trained; ``discriminator_steps``,
             the generator joins in every so many-th update of the discriminator (with gradient accumulation: in all
             its iterations); ``loss_config``, whose ``pixel_loss_weight`` is 100 if not given.
 
     Raises:
-        ValueError: for an unknown test mode.
+        ValueError: for an unknown test mode, or a present modality that is none of the model's.
     """
 
     def __init__(
@@ -70,11 +71,14 @@ class CENTranslation(BaseTranslationModel):
         modalities: Sequence[str],
         sparsity: Optional[dict] = None,
         test_mode: str = 'deterministic',
+        present: Optional[Sequence[str]] = None,
         data_preprocessor: Optional[dict] = None,
         **kwargs,
     ):
         if test_mode not in TEST_MODES:
             raise ValueError(f'test_mode={test_mode!r} is unknown: choose one of {", ".join(TEST_MODES)}.')
+        if present is not None:
+            check_present(present, modalities)
         super().__init__(
             {**generator, 'modalities': modalities},
             discriminator,
@@ -87,6 +91,7 @@ class CENTranslation(BaseTranslationModel):
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
         self.pixel_loss_weight = self.loss_config.get('pixel_loss_weight', 100.0)
         self.test_mode = test_mode
+        self.present = present
         for module in self.generators.modules():
             if isinstance(module, ImageNorm):
                 module.own_statistics = True
@@ -105,16 +110,22 @@ class CENTranslation(BaseTranslationModel):
                 module.train(mode or self.test_mode == 'authors')
         return self
 
-    def branches(self, inputs: Tensor) -> dict[str, Tensor]:
+    def branches(self, inputs: Tensor, present: Optional[Sequence[str]] = None) -> dict[str, Tensor]:
         """The image that each branch and the ensemble make.
 
         Args:
-            inputs: in [-1, 1], ``(B, 3M, H, W)``.
+            inputs: in [-1, 1], ``(B, 3M, H, W)``; of the present modalities alone, ``(B, 3P, H, W)``.
+            present: names of the modalities in ``inputs``, in their order, where others are missing; None: all.
 
         Returns:
-            ``{'reshading': .., 'edge_texture': .., 'ensemble': ..}``, each ``(B, 3, H, W)`` in [-1, 1].
+            ``{'reshading': .., 'edge_texture': .., 'ensemble': ..}``, each ``(B, 3, H, W)`` in [-1, 1]; of the
+            present modalities alone.
+
+        Raises:
+            ValueError: for unknown names, or another number of channels.
         """
-        return self.translation(stack_modalities(inputs, len(self.modalities)))
+        with only_present(self, present, inputs):
+            return self.translation(stack_modalities(inputs, len(present or self.modalities)))
 
     def forward(
         self,
@@ -125,7 +136,7 @@ class CENTranslation(BaseTranslationModel):
         """What MMagic's loops call in tests.
 
         Args:
-            inputs: in [-1, 1], ``(B, 3M, H, W)`` or B times ``(3M, H, W)``.
+            inputs: in [-1, 1], ``(B, 3M, H, W)`` or B times ``(3M, H, W)``; of the present modalities.
             data_samples: one for each image; None: new ones.
             mode: ``'tensor'``: the branches; ``'predict'``: the samples, with ``fake_img``, the ensemble's image
                 ``(3, H, W)``, and ``branches``, a dict of each branch's and the ensemble's.
@@ -135,7 +146,7 @@ class CENTranslation(BaseTranslationModel):
         """
         if mode not in ('tensor', 'predict'):
             raise ValueError(f"mode={mode!r} is unknown: choose 'tensor' or 'predict', or call train_step to train.")
-        branches = self.branches(_batch(inputs))
+        branches = self.branches(_batch(inputs), self.present)
         if mode == 'tensor':
             return branches
         data_samples = data_samples or [BaseDataElement() for _ in inputs]

@@ -1,0 +1,153 @@
+"""Missing modalities: what is left is what the same parameters make of it alone."""
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+from cen_mm.exchange import exchanging_norms
+
+NAMES = ('rgb', 'depth', 'normal', 'reshading')
+THRESHOLD = 0.8
+
+
+@pytest.fixture
+def build(tiny_model):
+    """A model without dropout, whose norms are random and in large part under the threshold."""
+
+    def make(names=NAMES, **options):
+        settings = dict(mean=[0.0] * 3, std=[1.0] * 3)
+        options = {
+            'data_preprocessor.modalities': dict(_delete_=True, **dict.fromkeys(names, settings)),
+            'backbone.base_channels': 16,
+            'neck': dict(in_channels=[16, 32, 64, 128], channels=16, top_channels=16, dropout_ratio=0),
+            'decode_head': dict(in_channels=16, dropout_ratio=0),
+            'backbone.threshold': THRESHOLD,
+            **options,
+        }
+        model = tiny_model(options)
+        for name, tensor in model.state_dict().items():
+            if '.norms.' in name and tensor.is_floating_point():
+                tensor.uniform_(0.5, 1.5)
+        model.ensemble.alpha.data.uniform_(-1, 1)
+        return model
+
+    return make
+
+
+def switch_off(model):
+    for _, norm in list(exchanging_norms(model)):
+        norm.threshold = None
+
+
+@pytest.mark.parametrize('training', [False, True], ids=['frozen', 'training'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('num_modalities', [1, 2, 3, 4])
+def test_one_present_equals_exchange_off(build, num_modalities, dtype, training):
+    names = NAMES[:num_modalities]
+    model = build(names).to(dtype).train(training)
+    inputs = torch.randn(2, 3 * num_modalities, 64, 64, dtype=dtype)
+    with torch.no_grad():
+        exchanged = model.branches(inputs)
+        alone = [model.branches(image, present=[name]) for image, name in zip(inputs.split(3, dim=1), names)]
+        switch_off(model)
+        want = model.branches(inputs)
+    assert list(exchanged) == [*names, 'ensemble']
+    for name, got in zip(names, alone):
+        assert list(got) == [name, 'ensemble']
+        assert torch.equal(got[name], want[name])
+        assert torch.equal(got['ensemble'], want[name])
+        assert torch.equal(exchanged[name], want[name]) == (num_modalities == 1)
+
+
+@pytest.mark.parametrize('training', [False, True], ids=['frozen', 'training'])
+@pytest.mark.parametrize('present', [('rgb', 'normal'), ('normal', 'rgb'), ('depth', 'normal')])
+def test_two_of_three_equal_a_model_of_those_two(build, present, training):
+    three, two = build(NAMES[:3]).train(training), build(present).train(training)
+    state = three.state_dict()
+    for key in two.state_dict():
+        before, norms, after = key.partition('.norms.')
+        number, rest = after[:1], after[1:]
+        if norms:
+            state[key] = three.state_dict()[f'{before}.norms.{NAMES.index(present[int(number)])}{rest}']
+    state['ensemble.alpha'] = state['ensemble.alpha'][[NAMES.index(name) for name in present]]
+    two.load_state_dict({key: state[key] for key in two.state_dict()})
+    inputs = torch.randn(2, 6, 64, 64)
+    with torch.no_grad():
+        got, want = three.branches(inputs, present), two.branches(inputs)
+        switch_off(two)
+        assert not torch.equal(two.branches(inputs)['rgb' if 'rgb' in present else 'depth'], want[present[0]])
+    assert list(got) == list(want) == [*present, 'ensemble']
+    assert all(torch.equal(got[name], want[name]) for name in want)
+
+
+def sample(height: int, width: int) -> SegDataSample:
+    label = torch.randint(0, 5, (1, height, width))
+    return SegDataSample(
+        metainfo=dict(ori_shape=(height, width), img_shape=(height, width), modalities=NAMES[:3]),
+        gt_sem_seg=PixelData(data=label),
+    )
+
+
+def test_a_training_step_goes_without_one_modality(build):
+    model = build(NAMES[:3], modality_dropout=1.0, sparsity=None).train()
+    inputs, samples, seen = torch.randn(2, 9, 64, 64), [sample(64, 64) for _ in range(2)], set()
+    for _ in range(12):
+        losses = {key: value for key, value in model.loss(inputs, samples).items() if 'loss' in key}
+        present = tuple(key.split('.')[0] for key in losses)[:-1]
+        assert list(losses) == [f'{name}.loss_ce' for name in (*present, 'ensemble')]
+        seen.add(present)
+    assert seen == {('rgb', 'depth'), ('rgb', 'normal'), ('depth', 'normal')}
+    model.zero_grad()
+    sum(losses.values()).backward()
+    trained = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    keep = tuple(f'norms.{NAMES.index(name)}.' for name in present)
+    assert trained == {
+        name for name, _ in model.named_parameters() if 'norms' not in name or any(k in name for k in keep)
+    }
+    images = torch.cat([inputs.split(3, 1)[NAMES.index(name)] for name in present], dim=1)
+    logits = model.branches(images, present)[present[1]]
+    want = model.decode_head.loss_by_feat(logits, samples)['loss_ce']
+    torch.testing.assert_close(losses[f'{present[1]}.loss_ce'], want)
+
+
+@pytest.mark.parametrize('mode', ['whole', 'slide'])
+@pytest.mark.parametrize('present', [('depth',), ('normal', 'rgb')])
+def test_predictions_of_a_model_that_is_told_what_there_is(build, present, mode):
+    options = dict(test_cfg=dict(mode=mode, crop_size=(32, 48), stride=(16, 24)))
+    model, want = build(NAMES[:3], present=present, **options).eval(), build(NAMES[:3], **options).eval()
+    want.load_state_dict(model.state_dict())
+    packed = torch.randn(9, 64, 96)
+    with torch.no_grad():
+        got = model.test_step(dict(inputs=[packed], data_samples=[sample(64, 96)]))[0]
+        assert set(got.pred_sem_seg.keys()) == {'data', *present}
+        assert got.modalities == present
+        images = want.data_preprocessor(dict(inputs=[packed], data_samples=[sample(64, 96)]))['inputs'].split(3, 1)
+        images = torch.cat([images[NAMES.index(name)] for name in present], dim=1)
+        if mode == 'whole':
+            logits = torch.nn.functional.interpolate(
+                want.branches(images, present)['ensemble'], (64, 96), mode='bicubic'
+            )
+            torch.testing.assert_close(got.seg_logits.data, logits[0])
+
+
+def test_what_cannot_work_ends_in_one_sentence(build):
+    model = build(NAMES[:2]).eval()
+    with torch.no_grad():
+        want = model.branches(torch.ones(1, 6, 32, 32))['rgb']
+        for present in (['rbg'], 'rgb', ['rgb', 'rgb'], []):
+            with pytest.raises(ValueError, match=r'present=.* does not fit a model of rgb, depth: list one or more'):
+                model.branches(torch.ones(1, 3, 32, 32), present=present)
+        with pytest.raises(
+            ValueError, match=r"6 channels, but present=\['rgb'\] needs 3: give three channels for each"
+        ):
+            model.branches(torch.ones(1, 6, 32, 32), present=['rgb'])
+        with pytest.raises(RuntimeError, match='size'):  # inside the network
+            model.branches(torch.ones(1, 3, 0, 32), present=['rgb'])
+        assert torch.equal(model.branches(torch.ones(1, 6, 32, 32))['rgb'], want)
+    with pytest.raises(ValueError, match=r"present=\['rgb', 'normal'\] does not fit"):
+        build(NAMES[:2], present=['rgb', 'normal'])
+    with pytest.raises(ValueError, match='modality_dropout=1.5 is no probability'):
+        build(NAMES[:2], modality_dropout=1.5)
+    with pytest.raises(ValueError, match='modality_dropout does not go with with_cp=True'):
+        build(NAMES[:2], **{'modality_dropout': 0.5, 'backbone.with_cp': True})
