@@ -110,3 +110,21 @@ def test_refuses_what_cannot_exchange():
         ExchangeNorm(nn.BatchNorm2d(4), 'ab', threshold=-0.1)
     with pytest.raises(ValueError, match='no scale'):
         ExchangeNorm(nn.InstanceNorm2d(4), 'ab', threshold=0.1)
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('present', [[1], [2, 0]])
+@pytest.mark.parametrize('name', NORMS)
+def test_present_modalities_are_those_of_a_smaller_layer(name, present, training):
+    if name == 'sync-batch' and training:
+        pytest.skip('sync-batch norm trains on GPUs alone')
+    norm, shape = NORMS[name]
+    norms = private(norm, 3)
+    large, small = ExchangeNorm(norm, 'abc', 0.8).double(), ExchangeNorm(norm, 'abc'[: len(present)], 0.8).double()
+    large.norms.load_state_dict(nn.ModuleList(norms).state_dict())
+    small.norms.load_state_dict(nn.ModuleList(norms[i] for i in present).state_dict())
+    large.present = present
+    x = torch.randn(len(present) * shape[0], *shape[1:], dtype=torch.float64)
+    assert torch.equal(large.train(training)(x), small.train(training)(x))
+    for i, ours in zip(present, small.norms):
+        assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), large.norms[i].buffers()))

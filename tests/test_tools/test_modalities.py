@@ -1,0 +1,118 @@
+"""Three and four modalities, and missing ones, as a user would run them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / 'configs/cen_refinenet_r18_rooms.py'
+SMALL = [
+    'model.backbone.base_channels=16', 'model.neck.in_channels=[16,32,64,128]', 'model.neck.channels=16',
+    'model.neck.top_channels=16', 'model.decode_head.in_channels=16', 'model.decode_head.num_classes=40',
+    *(f'{loader}_dataloader.{key}' for loader in ('train', 'val', 'test') for key in
+      ('num_workers=0', 'persistent_workers=False', 'batch_size=2', 'dataset.metainfo=None')),
+]  # fmt: skip
+
+
+@pytest.fixture
+def data(made_nyudv2):
+    """The small data set with folders of normals and shade."""
+    for name in ('normal', 'reshading'):
+        (made_nyudv2 / name).mkdir()
+        for path in (made_nyudv2 / 'rgb').iterdir():
+            cv2.imwrite(str(made_nyudv2 / name / path.name), 255 - cv2.imread(str(path)))
+    return made_nyudv2
+
+
+@pytest.fixture
+def run(data, tmp_path):
+    """Runs a tool as a command on the data set, in a small size; gives its output."""
+
+    def command(tool: str, *args, options=(), fails: bool = False) -> str:
+        roots = [f'{loader}_dataloader.dataset.data_root={data}' for loader in ('train', 'val', 'test')]
+        options = [*SMALL, *roots, *options]
+        interpreter = ['bash'] if tool.endswith('.sh') else [sys.executable]
+        args = [*args, '--work-dir', tmp_path / 'work', '--cfg-options', *options]
+        done = subprocess.run(
+            [*interpreter, *map(str, (ROOT / 'tools' / tool, *args))], stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.STDOUT, env=dict(os.environ, PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')
+        )  # fmt: skip
+        assert (done.returncode != 0) == fails, done.stdout[-4000:]
+        return done.stdout
+
+    return command
+
+
+def scores_in(work_dir: Path) -> dict:
+    return json.loads(max(work_dir.glob('*/2*.json'), key=lambda path: path.stat().st_mtime_ns).read_text())
+
+
+@pytest.mark.parametrize('more', [['normal'], ['normal', 'reshading']], ids=['three', 'four'])
+def test_more_modalities_train_test_and_draw(run, tmp_path, more):
+    names = ['rgb', 'depth', *more]
+    config, work_dir = CONFIG.with_name(f'{CONFIG.stem}_{"-".join(names)}.py'), tmp_path / 'work'
+    run('train.py', config, '--amp', options=['train_cfg.max_epochs=1', 'train_cfg.val_interval=5'])
+    assert torch.load(work_dir / 'epoch_1.pth', weights_only=True)['meta']['iter'] == 2
+    run('test.py', config, work_dir / 'epoch_1.pth', '--show-dir', tmp_path / 'shown')
+    assert {'mIoU', *(f'{name}/mIoU' for name in names)} <= set(scores_in(work_dir))
+    pictures = [cv2.imread(str(path)) for path in (tmp_path / 'shown').rglob('*.png')]
+    assert len(pictures) == 2
+    columns = len(names) + 1  # the modalities and the label; below them the branches and the ensemble
+    for picture in pictures:
+        width = picture.shape[1] // columns
+        tiles = picture[24:].reshape(-1, columns, width, 3)[: 2 * (width * 72 // 96)]
+        assert all(np.ptp(tiles[:, column]) > 50 for column in range(columns))
+
+
+def test_test_without_a_modality(run, data, tmp_path, config):
+    """What is left scores as the same branch does where nothing is exchanged; the other files are gone."""
+    cfg = config(CONFIG)
+    cfg.merge_from_dict({k: eval(v) for k, v in (option.split('=') for option in SMALL) if k.startswith('model')})
+    model = MODELS.build(cfg.model)
+    for name, tensor in model.state_dict().items():
+        if '.norms.' in name and tensor.is_floating_point():
+            tensor.uniform_(0.01, 0.03) if '.bn1.' in name and name.endswith('weight') else tensor.uniform_(0.5, 1.5)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'model.pth')
+    test = ('test.py', CONFIG, tmp_path / 'model.pth')
+
+    run(*test, options=['model.backbone.exchange=None'])
+    want = scores_in(tmp_path / 'work')
+    assert want['rgb/aAcc'] != want['depth/aAcc']
+    folders = {name: data / name for name in ('rgb', 'depth')}
+    for present, missing in (('rgb', 'depth'), ('depth', 'rgb')):
+        hidden = shutil.move(folders[missing], tmp_path / missing)
+        shown = tmp_path / f'shown_{present}'
+        run(*test, '--show-dir', shown, '--out', tmp_path / 'out', '--present', present)
+        shutil.move(hidden, folders[missing])
+        got = scores_in(tmp_path / 'work')
+        for key in ('aAcc', 'mAcc', 'mIoU'):
+            assert got[key] == got[f'{present}/{key}'] == want[f'{present}/{key}']
+            assert f'{missing}/{key}' not in got
+        assert len(list(shown.rglob('*.png'))) == len(list((tmp_path / 'out').iterdir())) == 2
+    shutil.rmtree(folders['rgb'])
+    assert '|  depth   |' in run(*test, '--tta', '--present', 'depth')
+
+    log = run(*test, '--present', 'dpeth', fails=True).strip()
+    assert log.endswith(
+        "present=['dpeth'] does not fit a model of rgb, depth: list one or more of these, each of them once."
+    )
+
+
+def test_two_processes_that_drop_different_modalities(run, tmp_path):
+    """Norms of a modality that neither process has get no gradient, and training goes on."""
+    options = ['model_wrapper_cfg.device_ids=None', 'train_cfg.max_epochs=2', 'train_cfg.val_interval=5']
+    options += ['randomness.diff_rank_seed=True', 'model.modality_dropout=1.0']
+    dropout = CONFIG.with_name('cen_refinenet_r18_rooms_dropout.py')
+    run('dist_train.sh', dropout, 2, options=options)
+    rows = [json.loads(line) for path in tmp_path.rglob('scalars.json') for line in path.read_text().splitlines()]
+    assert any('ensemble.loss_ce' in row and row['loss'] > 0 for row in rows)
+    assert torch.load(tmp_path / 'work/epoch_2.pth', weights_only=True)['meta']['iter'] == 2
