@@ -68,6 +68,8 @@ def main() -> None:
         cfg.work_dir = args.work_dir
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(args.config).stem)))
     cfg.load_from = args.checkpoint
+    # Nothing of training: mmseg's visualisation hook asks for the iteration, which would build the training set.
+    cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
     if args.present:
         set_present(cfg, args.present)
     if args.show or args.show_dir:
