@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,8 +58,13 @@ def test_train_resume_and_test(tmp_path):
     assert last['meta']['iter'] == 2
     for network in ('generators', 'discriminators'):
         assert {int(state['step']) for state in last['optimizer'][network]['state'].values()} == {2}
-    run(ROOT / 'tools/test.py', config, work_dir / 'epoch_2.pth', '--show-dir', tmp_path / 'strips', *options)
-    scores = json.loads(sorted(work_dir.glob('*/2*.json'))[-1].read_text())
+
+    def test(*command) -> dict:
+        run(ROOT / 'tools/test.py', config, work_dir / 'epoch_2.pth', *command)
+        return json.loads(sorted(work_dir.glob('*/2*.json'))[-1].read_text())
+
+    # Without exchange a branch is what it is where its modality alone is present, see below.
+    scores = test('--show-dir', tmp_path / 'strips', *options, 'model.generator.threshold=0')
     for branch in ('', 'reshading/', 'edge_texture/'):
         assert 0 < scores[f'{branch}L1'] <= scores[f'{branch}RMSE'] < 1
         assert scores[f'{branch}SSIM'] <= 1
@@ -70,6 +76,13 @@ def test_train_resume_and_test(tmp_path):
     real = cv2.imread(str(work_dir / 'results/real' / name))
     assert np.abs(want.astype(int) - real).mean() < 2  # the pipeline's resize, in RGB order
     assert cv2.imread(str(tmp_path / 'strips' / name)).shape == (146, 6 * 132, 3)
+
+    shutil.rmtree(tmp_path / 'rooms/taskonomy/reshading')
+    alone = test('--present', 'edge_texture', '--show-dir', tmp_path / 'alone', *options)
+    assert set(alone) == {key for key in scores if not key.startswith('reshading/')}
+    for key in ('L1', 'RMSE', 'PSNR', 'SSIM'):
+        assert alone[key] == alone[f'edge_texture/{key}'] == pytest.approx(scores[f'edge_texture/{key}'], abs=1e-12)
+    assert cv2.imread(str(tmp_path / 'alone' / name)).shape == (146, 4 * 132, 3)
 
 
 def test_missing_weights_are_told_of_before_training(tmp_path):
