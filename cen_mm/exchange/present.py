@@ -1,7 +1,7 @@
 """Running a model without some of its modalities."""
 
 from contextlib import contextmanager
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -10,7 +10,7 @@ from .norm import ExchangeNorm
 
 
 @contextmanager
-def only_present(model: nn.Module, present: Optional[Sequence[str]], inputs: Tensor) -> Iterator[None]:
+def only_present(model: nn.Module, present: Sequence[str], inputs: Tensor) -> Iterator[None]:
     """Within it, the model's norms and its ensemble take batches of the present modalities alone.
 
     A channel is then exchanged with the present modalities; where there is but one, it keeps its own. The ensemble is
@@ -18,13 +18,13 @@ def only_present(model: nn.Module, present: Optional[Sequence[str]], inputs: Ten
 
     Args:
         model: with ``modalities``, all their names, an :class:`Ensemble`, and :class:`ExchangeNorm` layers.
-        present: names of the modalities, in the order in which they are stacked; None: all.
+        present: names of the modalities, in the order in which they are stacked.
         inputs: ``(B, 3P, H, W)``, the images of the P present modalities, which are checked.
 
     Raises:
         ValueError: for names that the model does not have, or inputs of another number of channels.
     """
-    if present is None or tuple(present) == model.modalities:
+    if tuple(present) == model.modalities:
         yield
         return
     check_present(present, model.modalities)

@@ -91,7 +91,7 @@ class CENTranslation(BaseTranslationModel):
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
         self.pixel_loss_weight = self.loss_config.get('pixel_loss_weight', 100.0)
         self.test_mode = test_mode
-        self.present = present
+        self.present = tuple(present or modalities)
         for module in self.generators.modules():
             if isinstance(module, ImageNorm):
                 module.own_statistics = True
@@ -115,7 +115,8 @@ class CENTranslation(BaseTranslationModel):
 
         Args:
             inputs: in [-1, 1], ``(B, 3M, H, W)``; of the present modalities alone, ``(B, 3P, H, W)``.
-            present: names of the modalities in ``inputs``, in their order, where others are missing; None: all.
+            present: names of the modalities in ``inputs``, in their order, where others are missing; None: the model's
+                ``present``, which is all if not set.
 
         Returns:
             ``{'reshading': .., 'edge_texture': .., 'ensemble': ..}``, each ``(B, 3, H, W)`` in [-1, 1]; of the
@@ -124,8 +125,9 @@ class CENTranslation(BaseTranslationModel):
         Raises:
             ValueError: for unknown names, or another number of channels.
         """
+        present = self.present if present is None else present
         with only_present(self, present, inputs):
-            return self.translation(stack_modalities(inputs, len(present or self.modalities)))
+            return self.translation(stack_modalities(inputs, len(present)))
 
     def forward(
         self,
@@ -146,7 +148,7 @@ class CENTranslation(BaseTranslationModel):
         """
         if mode not in ('tensor', 'predict'):
             raise ValueError(f"mode={mode!r} is unknown: choose 'tensor' or 'predict', or call train_step to train.")
-        branches = self.branches(_batch(inputs), self.present)
+        branches = self.branches(_batch(inputs))
         if mode == 'tensor':
             return branches
         data_samples = data_samples or [BaseDataElement() for _ in inputs]
