@@ -7,17 +7,18 @@ from torch import Tensor, nn
 
 from .ensemble import Ensemble
 from .norm import ExchangeNorm
+from .private import PrivateLayer
 
 
 @contextmanager
 def only_present(model: nn.Module, present: Sequence[str], inputs: Tensor) -> Iterator[None]:
-    """Within it, the model's norms and its ensemble take batches of the present modalities alone.
+    """Within it, the model's private layers and its ensemble take batches of the present modalities alone.
 
     A channel is then exchanged with the present modalities; where there is but one, it keeps its own. The ensemble is
     softmax(alpha) over the present.
 
     Args:
-        model: with ``modalities``, all their names, an :class:`Ensemble`, and :class:`ExchangeNorm` layers.
+        model: with ``modalities``, all their names, an :class:`Ensemble`, and layers private to the modalities.
         present: names of the modalities, in the order in which they are stacked.
         inputs: ``(B, 3P, H, W)``, the images of the P present modalities, which are checked.
 
@@ -33,7 +34,8 @@ def only_present(model: nn.Module, present: Sequence[str], inputs: Tensor) -> It
             f'The input has {inputs.shape[1]} channels, but present={list(present)} needs {3 * len(present)}: '
             'give three channels for each present modality and none for the others.'
         )
-    parts = [module for module in model.modules() if isinstance(module, (ExchangeNorm, Ensemble))]
+    kinds = (ExchangeNorm, PrivateLayer, Ensemble)
+    parts = [part for part in model.modules() if isinstance(part, kinds) and part.modalities == model.modalities]
     try:
         for part in parts:
             part.present = [part.modalities.index(name) for name in present]

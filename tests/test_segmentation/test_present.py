@@ -81,6 +81,16 @@ def test_two_of_three_equal_a_model_of_those_two(build, present, training):
     assert all(torch.equal(got[name], want[name]) for name in want)
 
 
+@pytest.mark.parametrize('options', [dict(private_convs=True), {'private_norms': False, 'backbone.exchange': None}])
+def test_private_and_shared_layers_go_without_a_modality(build, options):
+    model = build(NAMES[:3], **options).eval()
+    inputs = torch.randn(2, 9, 64, 64)
+    with torch.no_grad():
+        got = model.branches(inputs[:, 6:], present=['normal'])
+        switch_off(model)
+        assert torch.equal(got['normal'], model.branches(inputs)['normal'])
+
+
 def sample(height: int, width: int) -> SegDataSample:
     label = torch.randint(0, 5, (1, height, width))
     return SegDataSample(
