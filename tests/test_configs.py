@@ -36,7 +36,7 @@ def test_config_builds(path, config):
 def readme_configs() -> list[str]:
     """The configs that the README shows."""
     blocks = (CONFIGS[0].parents[1] / 'README.md').read_text().split('```python\n')[1:]
-    return [block.split('```')[0] for block in blocks if block.startswith('_base_')]
+    return [block.split('```')[0] for block in blocks if block.startswith("_base_ = 'cen_refinenet")]
 
 
 @pytest.mark.parametrize('text', readme_configs(), ids=['three lines', 'another backbone'])

@@ -25,6 +25,16 @@ def _batch(images: Union[Tensor, Sequence[Tensor]]) -> Tensor:
     return images if isinstance(images, Tensor) else torch.stack(list(images))
 
 
+def _check_inputs(data_samples: Sequence[BaseDataElement], modalities: tuple[str, ...]) -> None:
+    """Raises ValueError if the images were packed from other modalities than the model's."""
+    packed = tuple(data_samples[0].get('modalities', modalities))
+    if packed != modalities:
+        raise ValueError(
+            f"The data set's inputs are {list(packed)}, but model.modalities is {list(modalities)}: "
+            'name the same modalities in the same order in both.'
+        )
+
+
 def _pixel_loss(fake: Tensor, real: Tensor, mask: Tensor) -> Tensor:
     """Mean absolute difference of ``(B, 3, H, W)`` over the pixels whose ``mask`` ``(B, 1, H, W)`` is 1; 0 of none."""
     known = mask.sum().clamp(min=1) / mask.numel()  # exactly 1 if all are known, so that nothing is rounded
@@ -144,10 +154,12 @@ class CENTranslation(BaseTranslationModel):
                 ``(3, H, W)``, and ``branches``, a dict of each branch's and the ensemble's.
 
         Raises:
-            ValueError: for any other mode.
+            ValueError: for any other mode, or if the data set's inputs are not the model's modalities.
         """
         if mode not in ('tensor', 'predict'):
             raise ValueError(f"mode={mode!r} is unknown: choose 'tensor' or 'predict', or call train_step to train.")
+        if data_samples:
+            _check_inputs(data_samples, self.present)
         branches = self.branches(_batch(inputs))
         if mode == 'tensor':
             return branches
@@ -170,8 +182,12 @@ class CENTranslation(BaseTranslationModel):
         Returns:
             ``loss_disc`` and, where the generator is trained, ``loss_gen`` and what it is the sum of: ``loss_gan``,
             ``loss_pixel``, ``loss_sparsity``.
+
+        Raises:
+            ValueError: if the data set's inputs are not the model's modalities.
         """
         data = self.data_preprocessor(data, True)
+        _check_inputs(data['data_samples'], self.modalities)
         real = _batch([sample.gt_img for sample in data['data_samples']])  # (B, 3, H, W)
         mask = _batch([sample.get('mask', torch.ones_like(sample.gt_img[:1])) for sample in data['data_samples']])
         inputs = stack_modalities(_batch(data['inputs']), len(self.modalities))  # (M * B, 3, H, W)

@@ -238,5 +238,11 @@ def test_what_cannot_work_ends_in_one_sentence(build):
         model.branches(torch.zeros(1, 9, 32, 32))
     with pytest.raises(ValueError, match="test_mode='eval' is unknown: choose one of deterministic, authors"):
         build(test_mode='eval')
+    data = batch_of()
+    data['data_samples'][0].set_metainfo(dict(modalities=('rgb', 'normal')))
+    with pytest.raises(
+        ValueError, match=r"inputs are .*normal.*, but model.modalities is .* in both"
+    ):
+        model.train_step(data, wrappers_of(model))
     with pytest.raises(ValueError, match="mode='loss' is unknown: choose 'tensor' or 'predict'"):
         model(torch.zeros(1, 6, 32, 32), mode='loss')

@@ -85,7 +85,8 @@ def main() -> None:
     if scores:
         page.append(table_of(scores).get_html_string(attributes={'border': '1', 'cellpadding': '4'}))
     figures = [path for path in (args.work_dir / 'curves.png', args.work_dir / 'exchange.png') if path.exists()]
-    pictures = sorted([*args.work_dir.rglob('vis_image/test_*.png'), *args.work_dir.glob('results/strips/*.png')])
+    drawn = ('*/vis_data/vis_image/test_*.png', 'pictures/*/vis_data/vis_image/test_*.png', 'pictures/*.png')
+    pictures = sorted(path for pattern in drawn for path in args.work_dir.glob(pattern))
     for path in (*figures, *pictures[:PICTURES]):
         page.append(f'<p><img src="{html.escape(os.path.relpath(path, args.work_dir))}" style="max-width:100%"></p>')
     report = args.work_dir / 'report.html'
