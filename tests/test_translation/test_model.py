@@ -240,9 +240,7 @@ def test_what_cannot_work_ends_in_one_sentence(build):
         build(test_mode='eval')
     data = batch_of()
     data['data_samples'][0].set_metainfo(dict(modalities=('rgb', 'normal')))
-    with pytest.raises(
-        ValueError, match=r"inputs are .*normal.*, but model.modalities is .* in both"
-    ):
+    with pytest.raises(ValueError, match=r'inputs are .*normal.*, but model.modalities is .* in both'):
         model.train_step(data, wrappers_of(model))
     with pytest.raises(ValueError, match="mode='loss' is unknown: choose 'tensor' or 'predict'"):
         model(torch.zeros(1, 6, 32, 32), mode='loss')
