@@ -16,7 +16,7 @@ SOURCES := cen_mm configs tools tests setup.py
 demo: .venv/installed
 	$(BIN)/python tools/dataset_converters/render_rooms.py data/rooms
 	$(MAKE) demo-run CONFIG=cen_refinenet_r18_rooms EPOCHS=15
-	$(MAKE) demo-run CONFIG=cen_unet_shade-texture2rgb_rooms EPOCHS=10
+	$(MAKE) demo-run CONFIG=cen_unet_shade-texture2rgb_rooms EPOCHS=30
 
 demo-run:
 	$(BIN)/python tools/train.py configs/$(CONFIG).py --amp --work-dir $(WORK_DIRS)/$(CONFIG)

@@ -6,7 +6,14 @@ _base_ = [
     '_base_/translation_runtime.py',
 ]
 model = dict(
-    generator=dict(base_channels=16, num_levels=7),  # 128x128 images
+    generator=dict(base_channels=16, num_levels=6),  # 64x64 images
     discriminator=dict(base_channels=16),
+    sparsity=dict(loss_weight=5e-3),
 )
-train_cfg = dict(max_epochs=10)
+# In 1500 steps a scale gets from 1 to the threshold, and the ensemble's weights to their place, only at higher rates.
+custom_keys = {**{f'encoder.{i}.norm': dict(lr_mult=3) for i in range(6)}, 'ensemble.alpha': dict(lr_mult=20)}
+optim_wrapper = dict(generators=dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys=custom_keys)))
+param_scheduler = [
+    dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=0, end=30, by_epoch=True, convert_to_iter_based=True)
+]
+train_cfg = dict(max_epochs=30, val_interval=10)

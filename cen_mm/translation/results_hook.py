@@ -15,7 +15,7 @@ from torch import Tensor
 from ..registry import HOOKS
 from .metric import to_bytes
 
-CAPTION = 16  # pixels above each image of a strip
+CAPTION, WIDTH = 16, 128  # of a strip: pixels above each image, and its least width
 
 
 @HOOKS.register_module()
@@ -98,8 +98,10 @@ def _to_bgr(image: Tensor) -> np.ndarray:
 
 
 def _captioned(image: Tensor, text: str) -> np.ndarray:
-    """The image under its name."""
-    picture = cv2.copyMakeBorder(_to_bgr(image), CAPTION, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    """The image under its name, enlarged if it is small."""
+    picture = _to_bgr(image)
+    picture = picture.repeat(times := -(-WIDTH // picture.shape[1]), 0).repeat(times, 1)
+    picture = cv2.copyMakeBorder(picture, CAPTION, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
     return cv2.putText(picture, text, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
 
 

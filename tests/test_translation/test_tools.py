@@ -71,8 +71,8 @@ def test_train_resume_and_test(tmp_path):
         assert {f'{branch}{protocol}FD-Lite0' for protocol in ('', 'authors_')} <= set(scores)
     name = 'point_4_view_0_domain_rgb.png'
     for folder in ('input0', 'input1', 'fake0', 'fake1', 'fake2', 'real', 'best/fake2'):
-        assert cv2.imread(str(work_dir / 'results' / folder / name)).shape == (128, 128, 3)
-    want = cv2.resize(cv2.imread(str(tmp_path / 'rooms/taskonomy/rgb' / name)), (128, 128))
+        assert cv2.imread(str(work_dir / 'results' / folder / name)).shape == (64, 64, 3)
+    want = cv2.resize(cv2.imread(str(tmp_path / 'rooms/taskonomy/rgb' / name)), (64, 64))
     real = cv2.imread(str(work_dir / 'results/real' / name))
     assert np.abs(want.astype(int) - real).mean() < 2  # the pipeline's resize, in RGB order
     assert cv2.imread(str(tmp_path / 'strips' / name)).shape == (146, 6 * 132, 3)

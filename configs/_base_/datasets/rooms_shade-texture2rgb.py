@@ -1,8 +1,8 @@
 # The embedded data set (tools/dataset_converters/render_rooms.py) in Taskonomy's layout: shade and texture to RGB.
 _base_ = 'taskonomy_shade-texture2rgb.py'
 data_root = 'data/rooms/taskonomy/'
-resize_size = (143, 143)  # the files are 160x120; the authors resize to a square, too
-crop_size = (128, 128)
+resize_size = (72, 72)  # the files are 160x120; the authors resize to a square, too
+crop_size = (64, 64)
 
 train_pipeline = [
     dict(type='cen_mm.LoadTaskonomyImages'),
