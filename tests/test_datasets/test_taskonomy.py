@@ -180,7 +180,7 @@ def test_reads_the_rooms(rooms):
     assert [len(train), len(val)] == [4, 2]
     for dataset in (train, val):
         packed = dataset[1]
-        assert packed['inputs'].shape == (30, 128, 128)
+        assert packed['inputs'].shape == (30, 64, 64)
         assert packed['inputs'].dtype == torch.float32
         for domain, image in zip(MODALITIES, packed['inputs'].split(3)):
             assert image.min() >= -1, domain
@@ -194,7 +194,7 @@ def test_reads_the_rooms(rooms):
         assert sample.metainfo['ori_shape'] == (60, 80)
     loader = [val[0], val[1]]
     batch = MODELS.build(dict(type='mmengine.ImgDataPreprocessor'))(pseudo_collate(loader))
-    assert batch['inputs'].shape == (2, 30, 128, 128)
+    assert batch['inputs'].shape == (2, 30, 64, 64)
     assert torch.equal(batch['inputs'][1], val[1]['inputs'])
 
 
