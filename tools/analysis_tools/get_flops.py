@@ -26,13 +26,13 @@ TRAINS_ONLY = ('auxiliary_head', 'discriminators')
 
 
 def build(cfg: Config) -> nn.Module:
-    """The config's model in eval mode, without weights: a tensor on the meta device has a shape and no values."""
+    """The config's model in eval mode, with random weights."""
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     backbone = cfg.model.get('backbone', {})
     for part in (backbone, backbone.get('backbone')):
         if isinstance(part, ConfigDict) and part.get('pretrained') is True:
             part.pretrained = False  # timm's models would download their weights here
-    return MODELS.build(cfg.model).eval().to('meta')
+    return MODELS.build(cfg.model).eval()
 
 
 def count(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, dict[str, int]]:
@@ -77,7 +77,7 @@ def main() -> None:
         size = args.shape or (cfg.crop_size if cfg.get('default_scope') == 'mmagic' else (480, 640))
         if len(size) > 2:
             raise SystemExit(f'--shape has {len(size)} numbers: give height and width, or one side.')
-        model = build(cfg)
+        model = build(cfg).to('meta')  # a tensor there has a shape and no values
         modalities = len(getattr(model, 'modalities', ['image']))  # an ordinary model of mmseg has one
         parameters, parts = count(model, (1, 3 * modalities, size[0], size[-1]))
         rows[path] = (f'{modalities} x {size[0]}x{size[-1]}', parameters, parts)

@@ -1,0 +1,75 @@
+"""The benchmark measures what it says, in any time."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OTHER = """
+import torch
+def make(size, batch, train, device, {takes}):
+    model = torch.nn.Conv2d(3, 8, 3).to(device)
+    x = torch.randn(batch, 3, *size, device=device)
+    return lambda: model(x).sum().backward() if train else model(x)
+"""
+SEGMENTATION = (
+    'cen_refinenet_r18_rooms.py', 'depth, classes, modalities', [64, 96],
+    ['model.backbone.base_channels=16', 'model.neck.in_channels=[16,32,64,128]', 'model.neck.channels=16',
+     'model.neck.top_channels=16', 'model.decode_head.in_channels=16'],
+)  # fmt: skip
+TRANSLATION = ('cen_unet_shade-texture2rgb_rooms.py', 'base, modalities=3', [128, 128], [])
+
+
+def run(*args) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / 'tools/analysis_tools/benchmark.py'), *map(str, args), '--device', 'cpu']
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.parametrize(('config', 'takes', 'shape', 'options'), [SEGMENTATION, TRANSLATION])
+def test_json_and_table(tmp_path, config, takes, shape, options):
+    if 'unet' in config and not importlib.util.find_spec('mmagic'):
+        pytest.skip('translation needs mmagic')
+    (tmp_path / 'other.py').write_text(OTHER.format(takes=takes))
+    out, name = tmp_path / 'out.json', f'{tmp_path}/other.py:make'
+    done = run(
+        ROOT / 'configs' / config, '--shape', *shape, '--batch', 2, '--runs', 3, '--amp', '--compare', name,
+        '--out', out, *(['--cfg-options', *options] if options else []),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:]
+    result = json.loads(out.read_text())
+    assert (result['shape'], result['batch'], result['amp'], result['device']) == (shape, 2, True, 'cpu')
+    assert min(result['peak'].values()) > 0
+    for work in ('inference', 'training'):
+        ours, other = result[work]['cen_mm'], result[work][name]
+        for row in (ours, other):
+            assert len(row['runs']) == 3
+            assert row['seconds'] == median(row['runs']) > 0
+            assert row['images_per_second'] == pytest.approx(2 / row['seconds'])
+            assert row['peak_memory'] > 0
+        assert other['seconds_ratio'] == pytest.approx(other['seconds'] / ours['seconds'])
+        share = ours['flops'] / ours['seconds'] / result['peak']['flops']
+        assert ours['product_share'] == pytest.approx(share)
+        assert ours['copy_share'] > 0
+    assert 2 < result['training']['cen_mm']['flops'] / result['inference']['cen_mm']['flops'] < 9  # a GAN trains a second network
+    evaluation = result['evaluation']
+    seconds = result['inference']['cen_mm']['seconds']
+    assert evaluation['share_of_inference'] == pytest.approx(evaluation['seconds'] / seconds)
+    assert result['reading'] is None or result['reading']['samples_per_second'] > 0
+    assert 'other.py:make' in done.stdout
+
+
+def test_mistakes_end_in_a_sentence(tmp_path):
+    (tmp_path / 'other.py').write_text(OTHER.format(takes='colour'))
+    for name, says in (
+        ('none.py:make', 'none.py is no file, give PATH.py:NAME.'),
+        ('other.py:made', "other.py has no 'made', give the name of a function in it."),
+        ('other.py:make', "asks for ['colour']: give a function of depth, classes, size,"),
+    ):
+        done = run(ROOT / 'configs' / SEGMENTATION[0], '--compare', tmp_path / name)
+        assert done.returncode != 0
+        assert says in done.stdout.strip().splitlines()[-1]

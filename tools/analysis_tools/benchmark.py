@@ -1,0 +1,348 @@
+"""Times a config's network: inference, a whole training step, reading of samples, evaluation, and their memory.
+
+python tools/analysis_tools/benchmark.py configs/cen_refinenet_r101_nyudv2.py --shape 480 640 --amp --out speed.json
+
+Weights and images are random, nothing is downloaded. A training step is the model's `train_step` with the config's
+optimiser, all losses included. Evaluation is what a test adds to inference: resize, prediction and metric. Samples are
+read through the config's training pipeline in one process, if its data set is there.
+
+The machine's own limits, a large matrix product and a large copy, are taken in the same run. The column "product" is
+the share of the first that the work's multiply-adds reach, "copy" the share of the second if every operation read its
+inputs and wrote its outputs once. Peak memory is of two runs in a fresh process.
+
+--compare PATH.py:NAME pairs another implementation with ours, strictly alternating in one process, and prints the
+ratio of the medians: above 1, ours is faster, or needs less memory. NAME is called with those that it takes of `size`
+(height, width), `batch`, `train`, `device`, and the config's `depth`, `classes`, `base` (channels of the generator)
+and `modalities` (their number), and returns a callable that does the work once. --amp puts both under autocast to
+bfloat16.
+"""
+
+import argparse
+import importlib.util
+import inspect
+import json
+import multiprocessing
+import platform
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Callable, Optional
+
+import torch
+from get_flops import build
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapperDict, build_optim_wrapper
+from mmengine.registry import DATASETS, METRICS, init_default_scope
+from mmengine.structures import BaseDataElement, PixelData
+from mmseg.structures import SegDataSample
+from prettytable import PrettyTable
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+OURS = 'cen_mm'
+WORKS = ('inference', 'training')
+Step = Callable[[], object]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help="480 640; in translation the config's")
+    parser.add_argument('--batch', type=int, default=1, help='images of every modality (1)')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 by autocast')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu or cuda')
+    parser.add_argument('--works', nargs='+', choices=WORKS, default=WORKS, help='what to time (both)')
+    parser.add_argument('--runs', type=int, default=5, help='of everything, after one that warms up (5)')
+    parser.add_argument('--compare', nargs='+', default=[], metavar='PATH.py:NAME', help='other implementations')
+    parser.add_argument('--out', type=Path, help='JSON to write')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config: key=value')
+    return parser.parse_args()
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    MMLogger.get_instance('benchmark', log_level='ERROR')
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    args.shape = tuple(args.shape or (cfg.crop_size if cfg.get('default_scope') == 'mmagic' else (480, 640)))
+    return cfg
+
+
+def autocast(args: argparse.Namespace) -> torch.autocast:
+    return torch.autocast(args.device, torch.bfloat16, enabled=args.amp)
+
+
+def modalities(cfg: Config) -> list[str]:
+    """Names of the model's modalities; an ordinary model of mmseg has one."""
+    return list(cfg.model.get('modalities') or cfg.model.data_preprocessor.get('modalities', ['image']))
+
+
+def targets_of(cfg: Config, args: argparse.Namespace, device: str = 'cpu') -> list[BaseDataElement]:
+    """Targets of a batch."""
+    if cfg.get('default_scope') == 'mmagic':
+        images = torch.rand(args.batch, 3, *args.shape, device=device) * 2 - 1
+        return [BaseDataElement(gt_img=image, metainfo=dict(modalities=modalities(cfg))) for image in images]
+    meta = dict(img_shape=args.shape, ori_shape=args.shape, modalities=modalities(cfg))
+    labels = torch.randint(cfg.model.decode_head.num_classes, (args.batch, 1, *args.shape), device=device)
+    return [SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=label)) for label in labels]
+
+
+def our_step(cfg: Config, args: argparse.Namespace, work: str) -> Step:
+    """A callable that runs the config's model once."""
+    model = build(cfg).to(args.device)
+    channels = 3 * len(modalities(cfg))
+    if work == 'inference':
+        inputs = torch.randn(args.batch, channels, *args.shape, device=args.device)
+        run = getattr(model, 'branches', model)  # an ordinary model of mmseg has no branches
+
+        @torch.inference_mode()
+        def infer():
+            with autocast(args):
+                return run(inputs)
+
+        return infer
+    model.train()
+    for part in (cfg.optim_wrapper, *cfg.optim_wrapper.values()):
+        if args.amp and isinstance(part, ConfigDict) and part.get('type') == 'OptimWrapper':
+            part.type = 'cen_mm.BFloat16OptimWrapper'
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    for optimiser in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
+        for group in optimiser.param_groups:
+            group['lr'] *= 1e-6  # random targets lead nowhere
+    inputs = torch.rand(args.batch, channels, *args.shape) * 2 - 1
+    targets = targets_of(cfg, args)
+    return lambda: model.train_step(dict(inputs=list(inputs), data_samples=targets), wrapper)
+
+
+def find(cfg: Config, args: argparse.Namespace, name: str) -> Callable[[bool], Step]:
+    """What makes a callable that runs another implementation once, from whether it trains."""
+    path, _, attribute = name.rpartition(':')
+    if not Path(path).is_file():
+        raise SystemExit(f'--compare {name}: {path or name} is no file, give PATH.py:NAME.')
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, attribute):
+        raise SystemExit(f'--compare {name}: {path} has no {attribute!r}, give the name of a function in it.')
+    make = getattr(module, attribute)
+    options = dict(
+        depth=('backbone', 'depth'), classes=('decode_head', 'num_classes'), base=('generator', 'base_channels')
+    )
+    known = {
+        key: cfg.model[part][option] for key, (part, option) in options.items() if option in cfg.model.get(part, {})
+    }
+    known.update(size=args.shape, batch=args.batch, train=None, device=args.device, modalities=len(modalities(cfg)))
+    takes = inspect.signature(make).parameters
+    missing = [key for key, parameter in takes.items() if parameter.default is parameter.empty and key not in known]
+    if missing:
+        raise SystemExit(f'--compare {name} asks for {missing}: give a function of {", ".join(known)}.')
+
+    def their_step(train: bool) -> Step:
+        known.update(train=train)
+        step = make(**{key: value for key, value in known.items() if key in takes})
+
+        def run():
+            with autocast(args):
+                return step()
+
+        return run
+
+    return their_step
+
+
+def seconds(step: Step, device: str) -> tuple[float, float]:
+    """Wall and processor seconds of one call."""
+    start, cpu = time.perf_counter(), time.process_time()
+    step()
+    if device != 'cpu':
+        torch.cuda.synchronize()
+    return time.perf_counter() - start, time.process_time() - cpu
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the bytes that operations would move if each read its inputs and wrote its outputs once."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            tensors = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, Tensor)]
+            self.bytes += sum(t.numel() * t.element_size() for t in tensors)
+        return out
+
+
+def machine_peak(args: argparse.Namespace) -> dict[str, float]:
+    """Multiply-adds (times two) and bytes a second of a large matrix product and a large copy, the best of five."""
+    side = 2048 if args.device == 'cpu' else 8192
+    dtype = torch.bfloat16 if args.amp else torch.float32
+    a = torch.randn(side, side, device=args.device).to(dtype)
+    b = torch.empty(1 << 26, device=args.device)
+    c = b.clone()
+    product = min(seconds(lambda: a @ a, args.device)[0] for _ in range(5))
+    copy = min(seconds(lambda: c.copy_(b), args.device)[0] for _ in range(5))
+    return dict(flops=2 * side**3 / product, bytes=2 * 4 * (1 << 26) / copy)
+
+
+def resident(field: str) -> int:
+    """Bytes of this process in memory now (`VmRSS`) or at most so far (`VmHWM`), as Linux counts them."""
+    lines = dict(line.split(':') for line in Path('/proc/self/status').read_text().splitlines())
+    return 1024 * int(lines[field].split()[0])
+
+
+def peak_memory(make: Callable[[], Step], device: str) -> int:
+    """Bytes that a work needs at most, its model included."""
+    before = resident('VmRSS') if device == 'cpu' else torch.cuda.memory_allocated()
+    if device != 'cpu':
+        torch.cuda.reset_peak_memory_stats()
+    step = make()
+    for _ in range(2):  # the optimiser's state comes with the first
+        step()
+    return (resident('VmHWM') if device == 'cpu' else torch.cuda.max_memory_allocated()) - before
+
+
+def fresh_memory(make: Callable[[], Step], device: str) -> int:
+    """The same, on the CPU in a process of its own: freed memory stays with a process, so a used one shows too much.
+
+    Raises:
+        BrokenProcessPool: if the machine has too little.
+    """
+    if device != 'cpu':
+        return peak_memory(make, device)
+    with ProcessPoolExecutor(1, multiprocessing.get_context('fork')) as fresh:
+        global forked
+        forked = make  # a function in a function is not pickled, but a fork has it
+        return fresh.submit(_peak_of_forked).result()
+
+
+def _peak_of_forked() -> int:
+    return peak_memory(forked, 'cpu')
+
+
+def measure(makers: dict[str, Callable[[], Step]], memory: dict[str, int], args, peak: dict[str, float]) -> dict:
+    """Times a work of all implementations in turn; the first is ours."""
+    steps = {name: make() for name, make in makers.items()}
+    with Traffic() as traffic, FlopCounterMode(display=False) as counter:
+        steps[OURS]()
+    for step in steps.values():
+        step()
+    times = {name: [] for name in steps}
+    for _ in range(args.runs):
+        for name, step in steps.items():
+            times[name].append(seconds(step, args.device))
+    rows = {}
+    for name, pairs in times.items():
+        wall, cpu = (statistics.median(column) for column in zip(*pairs))
+        rows[name] = dict(
+            seconds=wall,
+            cpu_seconds=cpu,
+            images_per_second=args.batch / wall,
+            peak_memory=memory[name],
+            runs=[pair[0] for pair in pairs],
+        )
+        if name == OURS:
+            flops, moved = counter.get_total_flops(), traffic.bytes
+            shares = dict(product_share=flops / wall / peak['flops'], copy_share=moved / wall / peak['bytes'])
+            rows[name].update(flops=flops, bytes=moved, **shares)
+        else:
+            ours = rows[OURS]
+            rows[name].update(
+                {f'{key}_ratio': rows[name][key] / ours[key] for key in ('seconds', 'cpu_seconds', 'peak_memory')}
+            )
+    return rows
+
+
+def measure_evaluation(cfg: Config, args: argparse.Namespace, inference: float) -> Optional[dict[str, float]]:
+    """What prediction and metric add to inference; None if the metric's weights are not there."""
+    weights = [part['weights'] for part in cfg.val_evaluator.values() if isinstance(part, dict) and 'weights' in part]
+    if not all(Path(path).is_file() for path in weights):
+        return None
+    model = build(cfg).to(args.device)
+    metric = METRICS.build(cfg.val_evaluator)
+    metric.dataset_meta = dict(classes=range(cfg.model.get('decode_head', {}).get('num_classes', 0)))
+    channels = 3 * len(modalities(cfg))
+    inputs = torch.rand(args.batch, channels, *args.shape, device=args.device) * 2 - 1
+    with torch.inference_mode():
+        branches = model.branches(inputs)
+        model.branches = lambda inputs: branches  # what is left is what evaluation adds
+
+        def evaluate():
+            made = model(inputs, targets_of(cfg, args, args.device), mode='predict')
+            metric.process({}, [sample.to_dict() for sample in made])
+
+        evaluate()
+        added = statistics.median(seconds(evaluate, args.device)[0] for _ in range(args.runs))
+    return dict(seconds=added, share_of_inference=added / inference)
+
+
+def measure_reading(cfg: Config, args: argparse.Namespace) -> Optional[dict[str, float]]:
+    """Samples a second of the training pipeline in this process; None if the data set is not there."""
+    try:
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    except FileNotFoundError:
+        return None
+    dataset[0]
+    count = min(10 * args.runs, len(dataset))
+    took, _ = seconds(lambda: [dataset[i] for i in range(count)], 'cpu')
+    return dict(samples_per_second=count / took)
+
+
+def table_of(result: dict) -> str:
+    """All rows that were measured."""
+    fields = ['work', 'who', 'seconds', 'ratio', 'images/s', 'product', 'copy', 'memory (GB)', 'ratio of memory']
+    rows = PrettyTable(fields, align='r')
+    for work in (work for work in WORKS if work in result):
+        for name, row in result[work].items():
+            shares = [f'{row[key]:.1%}' if key in row else '' for key in ('product_share', 'copy_share')]
+            ratios = [f'{row[key]:.2f}' if key in row else '' for key in ('seconds_ratio', 'peak_memory_ratio')]
+            speed, memory = f'{row["images_per_second"]:.3g}', f'{row["peak_memory"] / 1e9:.2f}'
+            rows.add_row(
+                [work, Path(name).name, f'{row["seconds"]:.4g}', ratios[0], speed, *shares, memory, ratios[1]]
+            )
+    lines = [str(rows)]
+    if result.get('evaluation'):
+        lines.append(f'Evaluation adds {result["evaluation"]["share_of_inference"]:.1%} to inference.')
+    if result['reading']:
+        lines.append(
+            f'{result["reading"]["samples_per_second"]:.1f} training samples a second are read in one process.'
+        )
+    peak = result['peak']
+    lines.append(
+        f'The machine: {peak["flops"] / 1e9:.0f} GFLOP/s in a product, {peak["bytes"] / 1e9:.1f} GB/s in a copy.'
+    )
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = read_config(args)
+    others = {name: find(cfg, args, name) for name in args.compare}
+    makers = {}
+    for work in args.works:
+        makers[work] = {OURS: partial(our_step, cfg, args, work)}
+        makers[work].update({name: partial(make, work == 'training') for name, make in others.items()})
+    # The first of all, as a process that has used its threads cannot be forked.
+    memory = {
+        work: {name: fresh_memory(make, args.device) for name, make in who.items()} for work, who in makers.items()
+    }
+    facts = ('config', 'shape', 'batch', 'amp', 'device', 'runs')
+    machine = torch.cuda.get_device_name() if args.device != 'cpu' else platform.processor() or platform.machine()
+    result = dict({key: getattr(args, key) for key in facts}, machine=machine, torch=torch.__version__)
+    result.update(threads=torch.get_num_threads(), peak=machine_peak(args))
+    for work in args.works:
+        result[work] = measure(makers[work], memory[work], args, result['peak'])
+    if 'inference' in result:
+        result['evaluation'] = measure_evaluation(cfg, args, result['inference'][OURS]['seconds'])
+    result['reading'] = measure_reading(cfg, args)
+    print(table_of(result))
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=2))
+
+
+if __name__ == '__main__':
+    main()
