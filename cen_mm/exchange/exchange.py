@@ -43,12 +43,20 @@ def channel_exchange(x: Tensor, scale: Tensor, threshold: float, channel_dim: in
     num_modalities = len(scale)
     if num_modalities == 1:
         return x
-    x = x.unflatten(0, (num_modalities, -1))  # (M, B, C, ...)
     if num_modalities == 2:
-        others = x.flip(0)
+        others = x.roll(len(x) // 2, 0)
     else:
-        others = (x.sum(0, keepdim=True) - x) / (num_modalities - 1)
-    shape = [num_modalities] + [1] * (x.dim() - 1)
-    shape[channel_dim + 1 if channel_dim > 0 else channel_dim] = -1
-    small = (scale.abs() < threshold).view(shape)  # (M, 1, C, 1, ...)
-    return torch.where(small, others, x).flatten(0, 1)
+        stacked = x.unflatten(0, (num_modalities, -1))  # (M, B, C, ...)
+        others = ((stacked.sum(0, keepdim=True) - stacked) / (num_modalities - 1)).flatten(0, 1)
+    return torch.where(for_each_image(scale.abs() < threshold, x, channel_dim), others, x)
+
+
+def for_each_image(values: Tensor, x: Tensor, channel_dim: int = 1) -> Tensor:
+    """Values of every modality and channel, ``(M, C)``, to ``(M * B, C, 1, ...)``, to be broadcast with ``x``.
+
+    The features then need no view by modality. An activation in place, as most networks have behind a norm, would
+    copy a view four times for autograd.
+    """
+    shape = [len(x)] + [1] * (x.dim() - 1)
+    shape[channel_dim] = -1
+    return values.repeat_interleave(len(x) // len(values), 0).view(shape)

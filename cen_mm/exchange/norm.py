@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from .exchange import channel_exchange
+from .exchange import channel_exchange, for_each_image
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -76,9 +76,7 @@ class ExchangeNorm(nn.Module):
         """Batch norm with frozen statistics: one multiplication and one addition for all modalities."""
         scale = _stack(norms, 'weight') * (_stack(norms, 'running_var') + norms[0].eps).rsqrt()  # (M, C)
         shift = _stack(norms, 'bias') - _stack(norms, 'running_mean') * scale
-        x = x.unflatten(0, (len(norms), -1))  # (M, B, C, ...)
-        shape = (len(norms), 1, -1) + (1,) * (x.dim() - 3)
-        return torch.addcmul(shift.view(shape).to(x), x, scale.view(shape).to(x)).flatten(0, 1)
+        return torch.addcmul(for_each_image(shift, x).to(x), x, for_each_image(scale, x).to(x))
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         for key in self.norms[0].state_dict():

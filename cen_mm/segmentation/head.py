@@ -3,6 +3,8 @@
 from typing import Optional, Sequence
 
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.utils import resize
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ..registry import MODELS
@@ -34,3 +36,24 @@ class SharedClassifierHead(BaseDecodeHead):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         return self.cls_seg(self._transform_inputs(features))
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """mmseg's, in less than half its time on a CPU: softmax in the layout that it likes, accuracy without a sort.
+
+        Args:
+            seg_logits: ``(B, K, h, w)``.
+            batch_data_samples: B of them, with labels ``(1, H, W)``.
+
+        Returns:
+            The losses by their names, and ``acc_seg``, the share of labelled pixels that are right, in %.
+        """
+        label = self._stack_batch_gt(batch_data_samples)  # (B, 1, H, W)
+        logits = resize(seg_logits.contiguous(), label.shape[2:], mode='bilinear', align_corners=self.align_corners)
+        weight = self.sampler.sample(logits, label) if self.sampler is not None else None
+        label, losses = label.squeeze(1), {}
+        for loss in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
+            value = loss(logits, label, weight=weight, ignore_index=self.ignore_index)
+            losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
+        right = (logits.detach().max(1).indices == label).sum()
+        losses['acc_seg'] = 100 * right / (label != self.ignore_index).sum().clamp(min=1)
+        return losses

@@ -55,7 +55,9 @@ def test_json_and_table(tmp_path, config, takes, shape, options):
         share = ours['flops'] / ours['seconds'] / result['peak']['flops']
         assert ours['product_share'] == pytest.approx(share)
         assert ours['copy_share'] > 0
-    assert 2 < result['training']['cen_mm']['flops'] / result['inference']['cen_mm']['flops'] < 9  # a GAN trains a second network
+    assert (
+        2 < result['training']['cen_mm']['flops'] / result['inference']['cen_mm']['flops'] < 9
+    )  # a GAN trains a second network
     evaluation = result['evaluation']
     seconds = result['inference']['cen_mm']['seconds']
     assert evaluation['share_of_inference'] == pytest.approx(evaluation['seconds'] / seconds)
