@@ -1,5 +1,7 @@
 import pickle
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,3 +30,20 @@ def test_log_history_in_a_checkpoint_is_read_without_unpickling_code(tmp_path):
         torch.save({'code': code}, tmp_path / 'code.pth')
         with pytest.raises(pickle.UnpicklingError):
             torch.load(tmp_path / 'code.pth', weights_only=True)
+
+
+HUGE_PAGES = Path('/sys/kernel/mm/transparent_hugepage/enabled')
+
+
+@pytest.mark.skipif(
+    not HUGE_PAGES.exists() or '[never]' in HUGE_PAGES.read_text(), reason='this machine has small pages alone'
+)
+def test_large_tensors_come_in_large_pages():
+    """Of 4 KB, 64 MB would be 16,384 pages."""
+    code = """
+import resource, torch, cen_mm
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+x = torch.ones(1 << 24)
+assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 4000
+"""
+    subprocess.run([sys.executable, '-c', code], check=True)

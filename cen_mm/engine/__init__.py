@@ -2,6 +2,7 @@
 
 from .amp import BFloat16OptimWrapper
 from .exchange_hook import ExchangeHook
+from .optimisers import FusedAdam, GroupingOptimWrapperConstructor
 from .stage_lr import StageLR
 
-__all__ = ['BFloat16OptimWrapper', 'ExchangeHook', 'StageLR']
+__all__ = ['BFloat16OptimWrapper', 'ExchangeHook', 'FusedAdam', 'GroupingOptimWrapperConstructor', 'StageLR']

@@ -1,5 +1,5 @@
 # The authors' schedule of translation: Adam for each network, a constant rate.
-adam = dict(type='Adam', lr=2e-4, betas=(0.5, 0.999))
+adam = dict(type='cen_mm.FusedAdam', lr=2e-4, betas=(0.5, 0.999))
 optim_wrapper = dict(
     constructor='MultiOptimWrapperConstructor',
     generators=dict(type='OptimWrapper', optimizer=adam),

@@ -1,6 +1,7 @@
 # A short run from scratch: warm-up, then cosine.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='cen_mm.GroupingOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=8e-4, weight_decay=1e-2),
     clip_grad=dict(max_norm=1.0),  # RefineNet has no norms of its own, and diverges without
 )

@@ -1,6 +1,7 @@
 # mmseg's schedule for SegFormer, in epochs: AdamW, warm-up, then a linear fall to zero.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='cen_mm.GroupingOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
     paramwise_cfg=dict(custom_keys=dict(norm=dict(decay_mult=0), head=dict(lr_mult=10), ensemble=dict(lr_mult=10))),
 )

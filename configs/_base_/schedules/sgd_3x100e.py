@@ -1,6 +1,7 @@
 # The authors' schedule: three stages of 100 epochs, two learning rates, the momentum afresh at each stage.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='cen_mm.GroupingOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=3e-3, momentum=0.9, weight_decay=1e-5),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=5e-4 / 3e-3))),
 )
