@@ -5,7 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from cen_mm.exchange import ExchangeNorm, channel_exchange
+from cen_mm.exchange import Ensemble, ExchangeNorm, channel_exchange
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -128,3 +128,49 @@ def test_present_modalities_are_those_of_a_smaller_layer(name, present, training
     assert torch.equal(large.train(training)(x), small.train(training)(x))
     for i, ours in zip(present, small.norms):
         assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), large.norms[i].buffers()))
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('num_modalities', [2, 3])
+def test_any_layout_of_memory_and_an_activation_in_place(num_modalities, training, dtype):
+    """Odd sizes; channels last, a slice of a larger tensor, contiguous: values and gradients are those by hand."""
+    norms = [norm.to(dtype).train(training) for norm in private(nn.BatchNorm2d(6), num_modalities)]
+    for channel in (0, 3):
+        norms[1].weight.data[channel] = 1.2
+    layer = ExchangeNorm(norms[0], 'abc'[:num_modalities], threshold=0.8).to(dtype).train(training)
+    layer.norms.load_state_dict(nn.ModuleList(norms).state_dict())
+    x = torch.randn(num_modalities * 2, 6, 7, 5).to(dtype)
+    whole = torch.randn(num_modalities * 2, 9, 7, 8).to(dtype)
+    whole[:, 1:7, :, 2:7] = x
+    results = []
+    for start in (x.double(), x, x.contiguous(memory_format=torch.channels_last), whole[:, 1:7, :, 2:7]):
+        start = start.detach().requires_grad_()
+        if start.dtype != dtype or (dtype == torch.float64 and not results):  # the oracle, in float64
+            parts = [copy.deepcopy(n).double()(part) for n, part in zip(norms, start.chunk(num_modalities))]
+            outs = []
+            for m, part in enumerate(parts):
+                other = sum(parts[:m] + parts[m + 1 :]) / (num_modalities - 1)
+                small = (norms[m].weight.abs() < 0.8)[None, :, None, None]
+                outs.append(torch.where(small, other, part))
+            out = torch.cat(outs).relu()
+        else:
+            out = copy.deepcopy(layer)(start).relu_()
+        out.square().sum().backward()
+        results.append((out.double(), start.grad.double()))
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.03}[dtype]
+    for result in results[1:]:
+        for ours, want in zip(result, results[0]):
+            assert (ours - want).abs().max() <= tolerance * want.abs().max()
+
+
+@pytest.mark.parametrize('num_modalities', [2, 3])
+def test_compiles_as_one_graph(num_modalities):
+    norms = private(nn.BatchNorm2d(6), num_modalities)
+    norm = ExchangeNorm(norms[0], 'abc'[:num_modalities], threshold=0.8).double().eval()
+    norm.norms.load_state_dict(nn.ModuleList(norms).state_dict())
+    network = nn.Sequential(norm, nn.ReLU(inplace=True), Ensemble(list('abc')[:num_modalities]))
+    compiled = torch.compile(network, backend='eager', fullgraph=True)
+    x = torch.randn(num_modalities * 2, 6, 7, 5, dtype=torch.float64)
+    for name, out in compiled(x).items():
+        torch.testing.assert_close(out, network(x)[name], rtol=1e-12, atol=1e-12)

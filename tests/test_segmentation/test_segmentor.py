@@ -103,3 +103,36 @@ def test_three_modalities(tiny_model):
 def test_negative_threshold_is_refused(tiny_model):
     with pytest.raises(ValueError, match=r'threshold=-1: .* give 0 or more'):
         tiny_model({'backbone.threshold': -1})
+
+
+def test_the_heads_losses_are_mmsegs(tiny_model):
+    """Values and gradients, with unlabelled pixels, two losses of one name and a third."""
+    losses = [dict(type='CrossEntropyLoss', avg_non_ignore=True), dict(type='CrossEntropyLoss', loss_weight=0.5)]
+    losses.append(dict(type='DiceLoss', ignore_index=255))
+    head = tiny_model({'decode_head.loss_decode': losses}).decode_head.double()
+    logits = torch.randn(2, 5, 9, 7, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    targets = samples(2, 35, 27)
+    for sample in targets:
+        sample.gt_sem_seg.data[:, ::3] = 255
+    results = []
+    for loss_by_feat in (head.loss_by_feat, super(type(head), head).loss_by_feat):
+        logits = logits.detach().requires_grad_()
+        got = loss_by_feat(logits, targets)
+        sum(value for name, value in got.items() if 'loss' in name).backward()
+        results.append(dict(got, gradient=logits.grad))
+    assert results[0].keys() == results[1].keys()
+    for name, value in results[0].items():
+        tolerance = 1e-5 if name == 'acc_seg' else 1e-12  # mmseg counts in float32
+        torch.testing.assert_close(
+            value.flatten().double(), results[1][name].flatten().double(), rtol=tolerance, atol=1e-12
+        )
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_branches_compile_as_one_graph(tiny_model):
+    model = tiny_model().eval()
+    inputs = torch.randn(2, 6, 64, 96)
+    with torch.no_grad():
+        want = model.branches(inputs)
+        for name, logits in torch.compile(model.branches, backend='eager', fullgraph=True)(inputs).items():
+            torch.testing.assert_close(logits, want[name], rtol=1e-5, atol=1e-5)
