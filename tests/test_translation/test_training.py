@@ -102,7 +102,7 @@ def test_goes_on_after_a_kill_inside_the_gan_step(train, tmp_path):
     """As if nothing had happened: bit by bit the same weights and optimisers after two epochs of three steps."""
     name = 'depth-normal2rgb'
     options = ['train_cfg.max_epochs=2']
-    options += [f'train_dataloader.dataset.pipeline.{step}' for step in ('1.size=(128,128)', '3.prob=0')]  # no chance
+    options += [f'train_dataloader.dataset.pipeline.{step}' for step in ('1.size=(64,64)', '3.prob=0')]  # no chance
     log = train(name, *options, killed=True)
     assert 'Epoch(train) [2][1/3]' in log
     assert 'Epoch(train) [2][2/3]' not in log
