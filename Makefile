@@ -8,7 +8,7 @@ SOURCES := cen_mm configs tools tests setup.py
 
 .venv/installed: setup.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --progress-bar off -e '.[lite,translation,networks,test]'
+	$(BIN)/pip install --quiet --progress-bar off --no-compile -e '.[lite,translation,networks,test]'
 	touch $@
 
 # Renders the rooms; then, for segmentation and for translation: trains a small CEN on them, tests it, and writes a page

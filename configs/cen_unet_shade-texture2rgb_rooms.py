@@ -16,4 +16,4 @@ optim_wrapper = dict(generators=dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict
 param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=0, end=30, by_epoch=True, convert_to_iter_based=True)
 ]
-train_cfg = dict(max_epochs=30, val_interval=10)
+train_cfg = dict(max_epochs=30, val_interval=30)  # an evaluation takes as long as five epochs
