@@ -25,7 +25,7 @@ demo-run:
 	$(BIN)/python tools/analysis_tools/report.py $(WORK_DIRS)/$(CONFIG)
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)

@@ -97,6 +97,12 @@ def nyudv2(request) -> Path:
     return Path(NYUDV2) if request.param == 'nyudv2' else request.getfixturevalue('made_nyudv2')
 
 
+@pytest.fixture
+def any_nyudv2(request) -> Path:
+    """Real NYUDv2 where it is at hand, otherwise the data set made: for tests too long to run on both."""
+    return Path(NYUDV2) if NYUDV2 else request.getfixturevalue('made_nyudv2')
+
+
 @pytest.fixture(scope='session')
 def parity():
     """Opens a file of numbers that the authors' code computed."""

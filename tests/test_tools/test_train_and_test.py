@@ -39,13 +39,13 @@ def scores_of(work_dir: Path) -> dict:
     return [json.loads(path.read_text()) for path in sorted(work_dir.glob('*/2*.json'))][-1]
 
 
-def test_train_resume_test_and_report(nyudv2, tmp_path):
+def test_train_resume_test_and_report(any_nyudv2, tmp_path):
     work_dir = tmp_path / 'work'
     train = ('train.py', CONFIG, '--amp', '--work-dir', work_dir)
-    run(nyudv2, *train, '--cfg-options', *SMALL, 'train_cfg.max_epochs=1')
+    run(any_nyudv2, *train, '--cfg-options', *SMALL, 'train_cfg.max_epochs=1')
     first = torch.load(work_dir / 'epoch_1.pth', weights_only=True)
     log = run(
-        nyudv2, *train, '--resume', '--cfg-options', *SMALL, 'train_cfg.max_epochs=2', 'train_cfg.val_interval=1'
+        any_nyudv2, *train, '--resume', '--cfg-options', *SMALL, 'train_cfg.max_epochs=2', 'train_cfg.val_interval=1'
     )
     assert f'resumed epoch: 1, iter: {first["meta"]["iter"]}' in log
     second = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
@@ -57,22 +57,22 @@ def test_train_resume_test_and_report(nyudv2, tmp_path):
 
     shown, out = tmp_path / 'shown', tmp_path / 'out'
     test = ('test.py', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', work_dir, '--cfg-options', *SMALL)
-    log = run(nyudv2, *test, '--show-dir', shown, '--out', out)
+    log = run(any_nyudv2, *test, '--show-dir', shown, '--out', out)
     assert '| ensemble |' in log
     assert {'mIoU', 'rgb/mIoU', 'depth/mAcc', 'aAcc'} <= set(scores_of(work_dir))
     pictures = list(shown.rglob('*.png'))
     assert len(pictures) == 2
     height, width, _ = cv2.imread(str(pictures[0])).shape
     assert width > height  # three columns, two rows
-    names = [line.split()[1].split('/')[-1] for line in (nyudv2 / 'val.txt').read_text().splitlines()[:2]]
+    names = [line.split()[1].split('/')[-1] for line in (any_nyudv2 / 'val.txt').read_text().splitlines()[:2]]
     for name in names:
-        label = cv2.imread(str(nyudv2 / 'masks' / name), cv2.IMREAD_UNCHANGED)
+        label = cv2.imread(str(any_nyudv2 / 'masks' / name), cv2.IMREAD_UNCHANGED)
         prediction = cv2.imread(str(out / name), cv2.IMREAD_UNCHANGED)
         assert prediction.shape == label.shape
         assert prediction.max() < 40
 
-    assert 'mIoU' in run(nyudv2, *test, '--tta')
-    log = run(nyudv2, 'analysis_tools/report.py', work_dir)
+    assert 'mIoU' in run(any_nyudv2, *test, '--tta')
+    log = run(any_nyudv2, 'analysis_tools/report.py', work_dir)
     assert '| ensemble |' in log
     assert 'curves.png' in (work_dir / 'report.html').read_text()
     assert cv2.imread(str(work_dir / 'curves.png')).size > 0
