@@ -79,14 +79,19 @@ class ExchangeNorm(nn.Module):
         return torch.addcmul(for_each_image(shift, x).to(x), x, for_each_image(scale, x).to(x))
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        for key in self.norms[0].state_dict():
-            if prefix + key in state_dict:
-                plain = state_dict.pop(prefix + key)
-                state_dict.update({f'{prefix}norms.{i}.{key}': plain for i in range(len(self.norms))})
+        fill_copies(self.norms, state_dict, f'{prefix}norms.', prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:
         return f'modalities={self.modalities}, threshold={self.threshold}'
+
+
+def fill_copies(copies: nn.ModuleList, state_dict: dict[str, Tensor], prefix: str, plain_prefix: str) -> None:
+    """Hands what a checkpoint holds of one layer, under ``plain_prefix``, to every copy of it, under ``prefix``."""
+    for key in copies[0].state_dict():
+        if plain_prefix + key in state_dict:
+            plain = state_dict.pop(plain_prefix + key)
+            state_dict.update({f'{prefix}{i}.{key}': plain for i in range(len(copies))})
 
 
 def _stack(norms: Sequence[nn.Module], name: str) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
-from .norm import ExchangeNorm
+from .norm import ExchangeNorm, fill_copies
 
 
 class PrivateLayer(nn.Module):
@@ -30,10 +30,7 @@ class PrivateLayer(nn.Module):
         return torch.cat([layer(part) for layer, part in zip(layers, x.chunk(len(layers)))])
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        for key in self.copies[0].state_dict():
-            if prefix + key in state_dict:
-                plain = state_dict.pop(prefix + key)
-                state_dict.update({f'{prefix}copies.{i}.{key}': plain for i in range(len(self.copies))})
+        fill_copies(self.copies, state_dict, f'{prefix}copies.', prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

@@ -52,7 +52,6 @@ class ResultsHook(Hook):
     def before_run(self, runner: Runner) -> None:
         self.out = Path(runner.work_dir, self.out_dir)
         self.strips = Path(self.strip_dir or self.out / 'strips')
-        self.strips.mkdir(parents=True, exist_ok=True)
 
     def before_train(self, runner: Runner) -> None:
         """A resumed run knows its best score by now."""
