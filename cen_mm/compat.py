@@ -1,9 +1,11 @@
 """The only place that patches the stack. Each patch says why and applies only where it is needed."""
 
+import ctypes
 import importlib.machinery
 import importlib.util
 import os
 import pickle
+import platform
 import sys
 import types
 
@@ -20,6 +22,8 @@ except ImportError as error:
     raise ImportError(
         "cen_mm needs mmcv: run `pip install 'mmcv-lite>=2.1,<2.2'`, or install full mmcv 2.1 if you use compiled ops."
     ) from error
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # names and values of malloc.h
 
 
 class _MissingOps(types.ModuleType):
@@ -72,13 +76,18 @@ def _launch_on_the_cpu() -> None:
         dist_utils._init_dist_pytorch = lambda backend, **options: torch.distributed.init_process_group('gloo')
 
 
-def _use_large_pages() -> None:
-    # Linux hands out fresh memory page by page, and torch asks for fresh memory for every feature map above 32 MB:
-    # on the CPU, elementwise operations in float32 spent most of their time so. Pages of 2 MB instead of 4 KB.
-    os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
+def _keep_freed_memory() -> None:
+    # glibc returns large blocks to the system as soon as they are free, so on the CPU every feature map of every step
+    # was made of fresh, zeroed pages: 13 % of an inference in bfloat16. The heap keeps what it has got instead, as
+    # torch's allocator does on a GPU, and takes it in pages of 2 MB.
+    if get_device() == 'cpu' and platform.libc_ver()[0] == 'glibc':
+        os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 _stand_in_for_compiled_ops()
 _allow_mmengine_checkpoints()
 _launch_on_the_cpu()
-_use_large_pages()
+_keep_freed_memory()

@@ -7,10 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..registry import MODELS
-
-
-def conv3x3(in_channels: int, out_channels: int, bias: bool = False) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
+from .winograd import WinogradConv2d
 
 
 class ResidualUnits(nn.Module):
@@ -19,7 +16,7 @@ class ResidualUnits(nn.Module):
     def __init__(self, channels: int, num_units: int):
         super().__init__()
         self.units = nn.ModuleList(
-            nn.Sequential(conv3x3(channels, channels, bias=True), nn.ReLU(inplace=True), conv3x3(channels, channels))
+            nn.Sequential(WinogradConv2d(channels, channels, bias=True), nn.ReLU(inplace=True), WinogradConv2d(channels, channels))
             for _ in range(num_units)
         )
 
@@ -35,7 +32,7 @@ class ChainedResidualPooling(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.convs = nn.ModuleList(conv3x3(channels, channels) for _ in range(4))
+        self.convs = nn.ModuleList(WinogradConv2d(channels, channels) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
         link = x
@@ -57,12 +54,12 @@ class Level(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, out_channels: Optional[int], joins: bool):
         super().__init__()
-        self.reduce = conv3x3(in_channels, channels)
+        self.reduce = WinogradConv2d(in_channels, channels)
         self.adapt = ResidualUnits(channels, 2)
-        self.join = conv3x3(channels, channels) if joins else None
+        self.join = WinogradConv2d(channels, channels) if joins else None
         self.pool = ChainedResidualPooling(channels)
         self.output = ResidualUnits(channels, 3)
-        self.pass_on = conv3x3(channels, out_channels) if out_channels else nn.Identity()
+        self.pass_on = WinogradConv2d(channels, out_channels) if out_channels else nn.Identity()
 
     def forward(self, x: Tensor, above: Optional[Tensor]) -> Tensor:
         x = self.adapt(self.reduce(x))
