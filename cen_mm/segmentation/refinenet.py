@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .winograd import WinogradConv2d
+from .winograd import Conv3x3
 
 
 class ResidualUnits(nn.Module):
@@ -16,7 +16,7 @@ class ResidualUnits(nn.Module):
     def __init__(self, channels: int, num_units: int):
         super().__init__()
         self.units = nn.ModuleList(
-            nn.Sequential(WinogradConv2d(channels, channels, bias=True), nn.ReLU(inplace=True), WinogradConv2d(channels, channels))
+            nn.Sequential(Conv3x3(channels, channels, bias=True), nn.ReLU(inplace=True), Conv3x3(channels, channels))
             for _ in range(num_units)
         )
 
@@ -32,7 +32,7 @@ class ChainedResidualPooling(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.convs = nn.ModuleList(WinogradConv2d(channels, channels) for _ in range(4))
+        self.convs = nn.ModuleList(Conv3x3(channels, channels) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
         link = x
@@ -54,12 +54,12 @@ class Level(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, out_channels: Optional[int], joins: bool):
         super().__init__()
-        self.reduce = WinogradConv2d(in_channels, channels)
+        self.reduce = Conv3x3(in_channels, channels)
         self.adapt = ResidualUnits(channels, 2)
-        self.join = WinogradConv2d(channels, channels) if joins else None
+        self.join = Conv3x3(channels, channels) if joins else None
         self.pool = ChainedResidualPooling(channels)
         self.output = ResidualUnits(channels, 3)
-        self.pass_on = WinogradConv2d(channels, out_channels) if out_channels else nn.Identity()
+        self.pass_on = Conv3x3(channels, out_channels) if out_channels else nn.Identity()
 
     def forward(self, x: Tensor, above: Optional[Tensor]) -> Tensor:
         x = self.adapt(self.reduce(x))

@@ -144,11 +144,11 @@ class _Winograd(torch.autograd.Function):
         return for_x, for_weight, for_bias
 
 
-class WinogradConv2d(nn.Conv2d):
+class Conv3x3(nn.Conv2d):
     """A 3x3 convolution, stride and padding 1, that goes Winograd's way where it is faster: float32 on the CPU.
 
-    Its error there is about three times the direct convolution's, 1e-5 of the largest output at most. In float64, under
-    autocast, on a GPU, compiled, or with small maps it is the direct convolution.
+    Its error there is about three times the direct convolution's, 1e-5 of the largest output at most. In float64,
+    under autocast, on a GPU, compiled, or with small maps it is the direct convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = False):

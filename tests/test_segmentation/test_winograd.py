@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from cen_mm.segmentation import winograd
-from cen_mm.segmentation.winograd import WinogradConv2d
+from cen_mm.segmentation.winograd import Conv3x3
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_equals_the_direct_convolution(size, channels_last):
 
 def test_float32_stays_close_and_autocast_goes_the_direct_way(monkeypatch):
     monkeypatch.setattr(winograd, 'TILES', 400)
-    conv = WinogradConv2d(128, 160, bias=True).to(memory_format=torch.channels_last)
+    conv = Conv3x3(128, 160, bias=True).to(memory_format=torch.channels_last)
     wide = torch.randn(2, 256, 30, 41)
     x = wide[:, ::2]  # no memory format at all
     args = (conv.weight.detach(), conv.bias.detach(), torch.randn(2, 160, 30, 41))
@@ -54,7 +54,7 @@ def test_float32_stays_close_and_autocast_goes_the_direct_way(monkeypatch):
 
 
 def test_an_activation_in_place_may_follow():
-    conv = WinogradConv2d(128, 128)
+    conv = Conv3x3(128, 128)
     x = torch.randn(1, 128, 32, 32)
     conv(x).relu_().sum().backward()
     direct = torch.autograd.grad(F.conv2d(x, conv.weight, padding=1).relu_().sum(), conv.weight)[0]
