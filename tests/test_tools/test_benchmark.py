@@ -45,8 +45,8 @@ def test_json_and_table(tmp_path, config, takes, shape, options):
     assert (result['shape'], result['batch'], result['amp'], result['device']) == (shape, 2, True, 'cpu')
     assert min(result['peak'].values()) > 0
     for work in ('inference', 'training'):
-        ours, other = result[work]['cen_mm'], result[work][name]
-        for row in (ours, other):
+        ours, other, plain = (result[work][key] for key in ('cen_mm', name, f'{name}, float32'))
+        for row in (ours, other, plain):
             assert len(row['runs']) == 3
             assert row['seconds'] == median(row['runs']) > 0
             assert row['images_per_second'] == pytest.approx(2 / row['seconds'])
@@ -75,3 +75,21 @@ def test_mistakes_end_in_a_sentence(tmp_path):
         done = run(ROOT / 'configs' / SEGMENTATION[0], '--compare', tmp_path / name)
         assert done.returncode != 0
         assert says in done.stdout.strip().splitlines()[-1]
+
+
+def test_growth_of_costs(tmp_path):
+    tool, out = ROOT / 'tools/analysis_tools/cost_growth.py', tmp_path / 'growth'
+    config, *_, options = SEGMENTATION
+    cases = ['--shape', '64', '96', '--runs', '1', '--modalities', '1', '3', '--scales', '1', '--batches', '1', '2']
+    command = [sys.executable, str(tool), str(ROOT / 'configs' / config), *cases, '--out', str(out), '--device', 'cpu']
+    subprocess.run([*command, '--cfg-options', *options], check=True)
+    rows = [
+        [cell.strip() for cell in line.split('|')[1:-1]] for line in out.with_suffix('.md').read_text().splitlines()
+    ]
+    assert [row[:3] for row in rows[2:]] == [
+        ['1', '64x96', '1'], ['3', '64x96', '1'], ['2', '64x96', '1'], ['2', '64x96', '1'], ['2', '64x96', '2']
+    ]  # fmt: skip
+    for part, work in ((rows[2:4], 3), (rows[5:7], 2)):
+        first, other = (float(row[3]) for row in part)
+        assert float(part[1][4]) == pytest.approx(other / first / work, abs=0.1)
+    assert out.with_suffix('.png').stat().st_size > 10000

@@ -14,7 +14,7 @@ inputs and wrote its outputs once. Peak memory is of two runs in a fresh process
 ratio of the medians: above 1, ours is faster, or needs less memory. NAME is called with those that it takes of `size`
 (height, width), `batch`, `train`, `device`, and the config's `depth`, `classes`, `base` (channels of the generator)
 and `modalities` (their number), and returns a callable that does the work once. --amp puts both under autocast to
-bfloat16.
+bfloat16, and times the other in float32, too.
 """
 
 import argparse
@@ -67,8 +67,8 @@ def read_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def autocast(args: argparse.Namespace) -> torch.autocast:
-    return torch.autocast(args.device, torch.bfloat16, enabled=args.amp)
+def autocast(args: argparse.Namespace, enabled: bool) -> torch.autocast:
+    return torch.autocast(args.device, torch.bfloat16, enabled=enabled)
 
 
 def modalities(cfg: Config) -> list[str]:
@@ -96,7 +96,7 @@ def our_step(cfg: Config, args: argparse.Namespace, work: str) -> Step:
 
         @torch.inference_mode()
         def infer():
-            with autocast(args):
+            with autocast(args, args.amp):
                 return run(inputs)
 
         return infer
@@ -113,8 +113,8 @@ def our_step(cfg: Config, args: argparse.Namespace, work: str) -> Step:
     return lambda: model.train_step(dict(inputs=list(inputs), data_samples=targets), wrapper)
 
 
-def find(cfg: Config, args: argparse.Namespace, name: str) -> Callable[[bool], Step]:
-    """What makes a callable that runs another implementation once, from whether it trains."""
+def find(cfg: Config, args: argparse.Namespace, name: str) -> Callable[[bool, bool], Step]:
+    """What makes a callable that runs another implementation once, from whether it trains, and under autocast."""
     path, _, attribute = name.rpartition(':')
     if not Path(path).is_file():
         raise SystemExit(f'--compare {name}: {path or name} is no file, give PATH.py:NAME.')
@@ -136,12 +136,12 @@ def find(cfg: Config, args: argparse.Namespace, name: str) -> Callable[[bool], S
     if missing:
         raise SystemExit(f'--compare {name} asks for {missing}: give a function of {", ".join(known)}.')
 
-    def their_step(train: bool) -> Step:
+    def their_step(train: bool, amp: bool) -> Step:
         known.update(train=train)
         step = make(**{key: value for key, value in known.items() if key in takes})
 
         def run():
-            with autocast(args):
+            with autocast(args, amp):
                 return step()
 
         return run
@@ -250,7 +250,10 @@ def main() -> None:
     makers = {}
     for work in args.works:
         makers[work] = {OURS: partial(our_step, cfg, args, work)}
-        makers[work].update({name: partial(make, work == 'training') for name, make in others.items()})
+        for name, make in others.items():
+            makers[work][name] = partial(make, work == 'training', args.amp)
+            if args.amp:
+                makers[work][f'{name}, float32'] = partial(make, work == 'training', False)
     # The first of all, as a process that has used its threads cannot be forked.
     memory = {
         work: {name: fresh_memory(make, args.device) for name, make in who.items()} for work, who in makers.items()
