@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,3 +95,12 @@ def test_growth_of_costs(tmp_path):
         first, other = (float(row[3]) for row in part)
         assert float(part[1][4]) == pytest.approx(other / first / work, abs=0.1)
     assert out.with_suffix('.png').stat().st_size > 10000
+
+
+def test_reading_beside_a_plain_pipeline(any_nyudv2):
+    tool, config = ROOT / 'tools/analysis_tools/benchmark_reading.py', ROOT / 'configs/cen_refinenet_r101_nyudv2.py'
+    command = [sys.executable, str(tool), str(config), '--samples', '4', '--runs', '1']
+    env = {**os.environ, 'CEN_MM_NYUDV2': f'{any_nyudv2}/'}
+    said = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    ours, theirs, ratio = (float(number) for number in re.findall(r'\d+\.\d+', said))
+    assert ratio == pytest.approx(ours / theirs, rel=0.1)
