@@ -10,22 +10,20 @@ The machine's own limits, a large matrix product and a large copy, are taken in 
 the share of the first that the work's multiply-adds reach, "copy" the share of the second if every operation read its
 inputs and wrote its outputs once. Peak memory is of two runs in a fresh process.
 
---compare PATH.py:NAME pairs another implementation with ours, strictly alternating in one process, and prints the
-ratio of the medians: above 1, ours is faster, or needs less memory. NAME is called with those that it takes of `size`
-(height, width), `batch`, `train`, `device`, and the config's `depth`, `classes`, `base` (channels of the generator)
-and `modalities` (their number), and returns a callable that does the work once. --amp puts both under autocast to
-bfloat16, and times the other in float32, too.
+--compare PATH.py:NAME pairs another implementation, in a process of its own, with ours, strictly alternating, and
+prints the ratio of the medians: above 1, ours is faster, or needs less memory. NAME is called with those that it takes
+of `size` (height, width), `batch`, `train`, `device`, and the config's `depth`, `classes`, `base` (channels of the
+generator) and `modalities` (their number), and returns a callable that does the work once. --amp puts both under
+autocast to bfloat16, and times the other in float32, too.
 """
 
 import argparse
-import importlib.util
-import inspect
 import json
 import platform
 import statistics
 from functools import partial
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional
 
 import torch
 from get_flops import build
@@ -36,6 +34,7 @@ from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import DATASETS, METRICS, init_default_scope
 from mmengine.structures import BaseDataElement, PixelData
 from mmseg.structures import SegDataSample
+from other_process import Other, task_of
 from prettytable import PrettyTable
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -113,17 +112,8 @@ def our_step(cfg: Config, args: argparse.Namespace, work: str) -> Step:
     return lambda: model.train_step(dict(inputs=list(inputs), data_samples=targets), wrapper)
 
 
-def find(cfg: Config, args: argparse.Namespace, name: str) -> Callable[[bool, bool], Step]:
-    """What makes a callable that runs another implementation once, from whether it trains, and under autocast."""
-    path, _, attribute = name.rpartition(':')
-    if not Path(path).is_file():
-        raise SystemExit(f'--compare {name}: {path or name} is no file, give PATH.py:NAME.')
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, attribute):
-        raise SystemExit(f'--compare {name}: {path} has no {attribute!r}, give the name of a function in it.')
-    make = getattr(module, attribute)
+def options_of(cfg: Config, args: argparse.Namespace) -> dict:
+    """What another implementation may be told."""
     options = dict(
         depth=('backbone', 'depth'), classes=('decode_head', 'num_classes'), base=('generator', 'base_channels')
     )
@@ -131,44 +121,26 @@ def find(cfg: Config, args: argparse.Namespace, name: str) -> Callable[[bool, bo
         key: cfg.model[part][option] for key, (part, option) in options.items() if option in cfg.model.get(part, {})
     }
     known.update(size=args.shape, batch=args.batch, train=None, device=args.device, modalities=len(modalities(cfg)))
-    takes = inspect.signature(make).parameters
-    missing = [key for key, parameter in takes.items() if parameter.default is parameter.empty and key not in known]
-    if missing:
-        raise SystemExit(f'--compare {name} asks for {missing}: give a function of {", ".join(known)}.')
-
-    def their_step(train: bool, amp: bool) -> Step:
-        known.update(train=train)
-        step = make(**{key: value for key, value in known.items() if key in takes})
-
-        def run():
-            with autocast(args, amp):
-                return step()
-
-        return run
-
-    return their_step
+    return known
 
 
-def measure(makers: dict[str, Callable[[], Step]], memory: dict[str, int], args, peak: dict[str, float]) -> dict:
-    """Times a work of all implementations in turn; the first is ours."""
-    steps = {name: make() for name, make in makers.items()}
+def measure(
+    step: Step, memory: int, others: dict[str, Other], args: argparse.Namespace, peak: dict[str, float]
+) -> dict:
+    """Times a work of ours and of all others in turn."""
     with Traffic() as traffic, FlopCounterMode(display=False) as counter:
-        steps[OURS]()
-    for step in steps.values():
         step()
-    times = {name: [] for name in steps}
-    for _ in range(args.runs):
-        for name, step in steps.items():
-            times[name].append(seconds(step, args.device))
+    who = {OURS: partial(seconds, step, args.device), **others}
+    times = [{name: run() for name, run in who.items()} for _ in range(args.runs + 1)][1:]
     rows = {}
-    for name, pairs in times.items():
-        wall, cpu = (statistics.median(column) for column in zip(*pairs))
+    for name in who:
+        wall, cpu = (statistics.median(column) for column in zip(*(run[name] for run in times)))
         rows[name] = dict(
             seconds=wall,
             cpu_seconds=cpu,
             images_per_second=args.batch / wall,
-            peak_memory=memory[name],
-            runs=[pair[0] for pair in pairs],
+            peak_memory=memory if name == OURS else others[name].peak_memory,
+            runs=[run[name][0] for run in times],
         )
         if name == OURS:
             flops, moved = counter.get_total_flops(), traffic.bytes
@@ -246,25 +218,24 @@ def table_of(result: dict) -> str:
 def main() -> None:
     args = parse_args()
     cfg = read_config(args)
-    others = {name: find(cfg, args, name) for name in args.compare}
-    makers = {}
-    for work in args.works:
-        makers[work] = {OURS: partial(our_step, cfg, args, work)}
-        for name, make in others.items():
-            makers[work][name] = partial(make, work == 'training', args.amp)
-            if args.amp:
-                makers[work][f'{name}, float32'] = partial(make, work == 'training', False)
-    # The first of all, as a process that has used its threads cannot be forked.
-    memory = {
-        work: {name: fresh_memory(make, args.device) for name, make in who.items()} for work, who in makers.items()
-    }
+    options = options_of(cfg, args)
+    for name in args.compare:
+        task_of(name, options)  # mistakes show before the first minute is spent
+    # Before the rest, as a process that has used its threads cannot be forked.
+    memory = {work: fresh_memory(partial(our_step, cfg, args, work), args.device) for work in args.works}
     dtype = torch.bfloat16 if args.amp else torch.float32
     facts = ('config', 'shape', 'batch', 'amp', 'device', 'runs')
     machine = torch.cuda.get_device_name() if args.device != 'cpu' else platform.processor() or platform.machine()
     result = dict({key: getattr(args, key) for key in facts}, machine=machine, torch=torch.__version__)
     result.update(threads=torch.get_num_threads(), peak=machine_peak(args.device, dtype))
     for work in args.works:
-        result[work] = measure(makers[work], memory[work], args, result['peak'])
+        options.update(train=work == 'training')
+        others = {name: Other(task_of(name, options), args.amp) for name in args.compare}
+        if args.amp:
+            others.update({f'{name}, float32': Other(task_of(name, options), False) for name in args.compare})
+        result[work] = measure(our_step(cfg, args, work), memory[work], others, args, result['peak'])
+        for other in others.values():
+            other.close()
     if 'inference' in result:
         result['evaluation'] = measure_evaluation(cfg, args, result['inference'][OURS]['seconds'])
     result['reading'] = measure_reading(cfg, args)
