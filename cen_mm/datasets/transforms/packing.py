@@ -38,7 +38,9 @@ class PackModalities(PackSegInputs):
                     f"The data set's modalities name {name!r}, which was not loaded: mend the name, or add "
                     f"dict(type='cen_mm.LoadModality', key='{name}') to the pipeline."
                 )
-            image = np.ascontiguousarray(np.atleast_3d(results[key]))  # torch reads no mirrored view
+            image = np.atleast_3d(results[key])
+            if min(image.strides) < 0:  # a mirrored view, which torch cannot read
+                image = image.copy()
             images.append(torch.from_numpy(image).permute(2, 0, 1))
         # Cast and moved to its place in (3M, H, W) at once: six times as fast by torch as by numpy.
         dtype = reduce(torch.promote_types, (image.dtype for image in images))
