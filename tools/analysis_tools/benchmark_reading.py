@@ -78,8 +78,8 @@ def main() -> None:
         times.append((ours, theirs))
     ours, theirs = (statistics.median(column) for column in zip(*times[1:]))
     print(
-        f'\n{args.samples / ours:.1f} samples a second of a core by the config, {args.samples / theirs:.1f} by PIL and '
-        f'numpy: ratio {theirs / ours:.2f}, medians of {args.runs} runs.'
+        f'\n{args.samples / ours:.1f} samples a second of a core by the config, {args.samples / theirs:.1f} by PIL '
+        f'and numpy: ratio {theirs / ours:.2f}, medians of {args.runs} runs.'
     )
 
 
