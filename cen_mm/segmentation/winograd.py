@@ -148,7 +148,7 @@ class Conv3x3(nn.Conv2d):
     """A 3x3 convolution, stride and padding 1, that goes Winograd's way where it is faster: float32 on the CPU.
 
     Its error there is about three times the direct convolution's, 1e-5 of the largest output at most. In float64,
-    under autocast, on a GPU, compiled, or with small maps it is the direct convolution.
+    under autocast, on a GPU, compiled, exported, or with small maps it is the direct convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = False):
@@ -157,6 +157,7 @@ class Conv3x3(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         large = min(self.weight.shape[:2]) >= MIN_CHANNELS and x.shape[2] * x.shape[3] >= MIN_PIXELS
         plain = x.device.type == 'cpu' and x.dtype == torch.float32 and not torch.is_autocast_enabled('cpu')
-        if large and plain and not torch.compiler.is_compiling():
+        recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # for export, too
+        if large and plain and not recorded:
             return _Winograd.apply(x, self.weight, self.bias)
         return super().forward(x)
