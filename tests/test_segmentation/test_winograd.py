@@ -48,7 +48,7 @@ def test_float32_stays_close_and_autocast_goes_the_direct_way(monkeypatch):
         assert (fast - right).abs().max() < 2e-5 * right.abs().max()
     with torch.autocast('cpu', torch.bfloat16):
         assert conv(x).dtype == torch.bfloat16
-    assert 'Winograd' not in str(torch.jit.trace(conv, x).inlined_graph)
+    assert 'Winograd' not in str(torch.jit.trace(conv, x, check_trace=False).inlined_graph)
     small = x[:, :, :8, :8]
     assert torch.equal(conv(small), F.conv2d(small, conv.weight, conv.bias, padding=1))
     assert len(calls) == 2
