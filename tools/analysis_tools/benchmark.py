@@ -8,7 +8,8 @@ read through the config's training pipeline in one process, if its data set is t
 
 The machine's own limits, a large matrix product and a large copy, are taken in the same run. The column "product" is
 the share of the first that the work's multiply-adds reach, "copy" the share of the second if every operation read its
-inputs and wrote its outputs once. Peak memory is of two runs in a fresh process.
+inputs and wrote its outputs once. Peak memory is of two runs in a fresh process, another implementation's of all its
+runs.
 
 --compare PATH.py:NAME pairs another implementation, in a process of its own, with ours, strictly alternating, and
 prints the ratio of the medians: above 1, ours is faster, or needs less memory. NAME is called with those that it takes
@@ -230,9 +231,10 @@ def main() -> None:
     result.update(threads=torch.get_num_threads(), peak=machine_peak(args.device, dtype))
     for work in args.works:
         options.update(train=work == 'training')
-        others = {name: Other(task_of(name, options), args.amp) for name in args.compare}
+        tasks = {name: task_of(name, options) for name in args.compare}
+        others = {name: Other(task, args.amp) for name, task in tasks.items()}
         if args.amp:
-            others.update({f'{name}, float32': Other(task_of(name, options), False) for name in args.compare})
+            others.update({f'{name}, float32': Other(task, False) for name, task in tasks.items()})
         result[work] = measure(our_step(cfg, args, work), memory[work], others, args, result['peak'])
         for other in others.values():
             other.close()

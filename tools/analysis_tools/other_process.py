@@ -1,4 +1,7 @@
-"""Another implementation in a process of its own, as its users run it: nothing of cen_mm is imported there."""
+"""Another implementation in a process of its own, as its users run it: nothing of cen_mm is imported there.
+
+It inherits the environment, and with it the pages of 2 MB that cen_mm asks torch for.
+"""
 
 import importlib.util
 import inspect
@@ -54,7 +57,10 @@ class Other:
     def __call__(self) -> tuple[float, float]:
         """Wall and processor seconds of one run; afterwards ``peak_memory`` holds the bytes needed so far."""
         print(file=self.process.stdin, flush=True)
-        wall, cpu, self.peak_memory = json.loads(self.process.stdout.readline())
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit('The other implementation ended before its run did: what it said last is above.')
+        wall, cpu, self.peak_memory = json.loads(answer)
         return wall, cpu
 
     def close(self) -> None:
