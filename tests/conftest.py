@@ -1,7 +1,13 @@
 """Fixtures: a small data set in the authors' layout, the real images where they are at hand, configs, parity files."""
 
 import importlib.util
+import io
 import os
+import runpy
+import subprocess
+import sys
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import cv2
@@ -10,6 +16,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.utils import ManagerMixin
 
 import cen_mm  # noqa: F401
 
@@ -68,6 +75,47 @@ def tiny_model(config):
         return MODELS.build(whole.model)
 
     return build
+
+
+def forget_other_runs() -> None:
+    """Loggers, visualisers and message hubs live as long as a process, and a tool makes its own."""
+    managers = [ManagerMixin]
+    for manager in managers:
+        managers += manager.__subclasses__()
+        manager._instance_dict.clear()
+
+
+@pytest.fixture
+def run_tool(monkeypatch):
+    """Runs a tool, in this process, which has imported everything, or in its own, as a user does; gives its output."""
+
+    def run(tool: str, *args, fails: bool = False, own_process: bool = False) -> str:
+        command = [str(ROOT / 'tools' / tool), *map(str, args)]
+        if own_process or tool.endswith('.sh'):
+            interpreter = 'bash' if tool.endswith('.sh') else sys.executable
+            env = dict(os.environ, PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')
+            pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            done = subprocess.run([interpreter, *command], env=env, **pipes)
+            failed, output = done.returncode, done.stdout
+        else:
+            failed, said = None, io.StringIO()
+            forget_other_runs()
+            monkeypatch.setattr(sys, 'argv', command)
+            monkeypatch.syspath_prepend(Path(command[0]).parent)
+            with redirect_stdout(said), redirect_stderr(said):
+                try:
+                    runpy.run_path(command[0], run_name='__main__')
+                except SystemExit as end:
+                    failed = end.code
+                    print(end)
+                except Exception as error:
+                    failed = error
+                    traceback.print_exc()
+            output = said.getvalue()
+        assert bool(failed) == fails, output[-4000:]
+        return output
+
+    return run
 
 
 @pytest.fixture

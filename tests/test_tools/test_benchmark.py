@@ -2,10 +2,7 @@
 
 import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from statistics import median
 
@@ -27,22 +24,17 @@ SEGMENTATION = (
 TRANSLATION = ('cen_unet_shade-texture2rgb_rooms.py', 'base, modalities=3', [128, 128], [])
 
 
-def run(*args) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / 'tools/analysis_tools/benchmark.py'), *map(str, args), '--device', 'cpu']
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
 @pytest.mark.parametrize(('config', 'takes', 'shape', 'options'), [SEGMENTATION, TRANSLATION])
-def test_json_and_table(tmp_path, config, takes, shape, options):
+def test_json_and_table(run_tool, tmp_path, config, takes, shape, options):
     if 'unet' in config and not importlib.util.find_spec('mmagic'):
         pytest.skip('translation needs mmagic')
     (tmp_path / 'other.py').write_text(OTHER.format(takes=takes))
     out, name = tmp_path / 'out.json', f'{tmp_path}/other.py:make'
-    done = run(
-        ROOT / 'configs' / config, '--shape', *shape, '--batch', 2, '--runs', 3, '--amp', '--compare', name,
-        '--out', out, *(['--cfg-options', *options] if options else []),
+    said = run_tool(
+        'analysis_tools/benchmark.py', ROOT / 'configs' / config, '--device', 'cpu', '--shape', *shape, '--batch', 2,
+        '--runs', 3, '--amp', '--compare', name, '--out', out, *(['--cfg-options', *options] if options else []),
+        own_process='unet' not in config,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-4000:]
     result = json.loads(out.read_text())
     assert (result['shape'], result['batch'], result['amp'], result['device']) == (shape, 2, True, 'cpu')
     assert min(result['peak'].values()) > 0
@@ -64,27 +56,29 @@ def test_json_and_table(tmp_path, config, takes, shape, options):
     seconds = result['inference']['cen_mm']['seconds']
     assert evaluation['share_of_inference'] == pytest.approx(evaluation['seconds'] / seconds)
     assert result['reading'] is None or result['reading']['samples_per_second'] > 0
-    assert 'other.py:make' in done.stdout
+    assert 'other.py:make' in said
 
 
-def test_mistakes_end_in_a_sentence(tmp_path):
+def test_mistakes_end_in_a_sentence(run_tool, tmp_path):
+    config = ROOT / 'configs' / SEGMENTATION[0]
     (tmp_path / 'other.py').write_text(OTHER.format(takes='colour'))
     for name, says in (
         ('none.py:make', 'none.py is no file, give PATH.py:NAME.'),
         ('other.py:made', "other.py has no 'made', give the name of a function in it."),
         ('other.py:make', "asks for ['colour']: give a function of depth, classes, size,"),
     ):
-        done = run(ROOT / 'configs' / SEGMENTATION[0], '--compare', tmp_path / name)
-        assert done.returncode != 0
-        assert says in done.stdout.strip().splitlines()[-1]
+        said = run_tool(
+            'analysis_tools/benchmark.py', config, '--device', 'cpu', '--compare', tmp_path / name, fails=True
+        )
+        assert says in said.strip().splitlines()[-1]
 
 
-def test_growth_of_costs(tmp_path):
-    tool, out = ROOT / 'tools/analysis_tools/cost_growth.py', tmp_path / 'growth'
+def test_growth_of_costs(run_tool, tmp_path):
+    out = tmp_path / 'growth'
     config, *_, options = SEGMENTATION
     cases = ['--shape', '64', '96', '--runs', '1', '--modalities', '1', '3', '--scales', '1', '--batches', '1', '2']
-    command = [sys.executable, str(tool), str(ROOT / 'configs' / config), *cases, '--out', str(out), '--device', 'cpu']
-    subprocess.run([*command, '--cfg-options', *options], check=True)
+    command = ('analysis_tools/cost_growth.py', ROOT / 'configs' / config, *cases, '--out', out, '--device', 'cpu')
+    run_tool(*command, '--cfg-options', *options)
     rows = [
         [cell.strip() for cell in line.split('|')[1:-1]] for line in out.with_suffix('.md').read_text().splitlines()
     ]
@@ -97,10 +91,9 @@ def test_growth_of_costs(tmp_path):
     assert out.with_suffix('.png').stat().st_size > 10000
 
 
-def test_reading_beside_a_plain_pipeline(any_nyudv2):
-    tool, config = ROOT / 'tools/analysis_tools/benchmark_reading.py', ROOT / 'configs/cen_refinenet_r101_nyudv2.py'
-    command = [sys.executable, str(tool), str(config), '--samples', '4', '--runs', '1']
-    env = {**os.environ, 'CEN_MM_NYUDV2': f'{any_nyudv2}/'}
-    said = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-    ours, theirs, ratio = (float(number) for number in re.findall(r'\d+\.\d+', said))
+def test_reading_beside_a_plain_pipeline(run_tool, any_nyudv2, monkeypatch):
+    monkeypatch.setenv('CEN_MM_NYUDV2', f'{any_nyudv2}/')
+    config = ROOT / 'configs/cen_refinenet_r101_nyudv2.py'
+    said = run_tool('analysis_tools/benchmark_reading.py', config, '--samples', 4, '--runs', 1, own_process=True)
+    ours, theirs, ratio = (float(number) for number in re.findall(r'\d+\.\d+', said.splitlines()[-1]))
     assert ratio == pytest.approx(ours / theirs, rel=0.1)

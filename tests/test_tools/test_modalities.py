@@ -1,10 +1,7 @@
 """Three and four modalities, and missing ones, as a user would run them."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -34,22 +31,14 @@ def data(made_nyudv2):
 
 
 @pytest.fixture
-def run(data, tmp_path):
-    """Runs a tool as a command on the data set, in a small size; gives its output."""
+def run(run_tool, data, tmp_path):
+    """Runs a tool on the data set, in a small size; gives its output."""
 
-    def command(tool: str, *args, options=(), fails: bool = False) -> str:
+    def on_data(tool: str, *args, options=(), **how) -> str:
         roots = [f'{loader}_dataloader.dataset.data_root={data}' for loader in ('train', 'val', 'test')]
-        options = [*SMALL, *roots, *options]
-        interpreter = ['bash'] if tool.endswith('.sh') else [sys.executable]
-        args = [*args, '--work-dir', tmp_path / 'work', '--cfg-options', *options]
-        done = subprocess.run(
-            [*interpreter, *map(str, (ROOT / 'tools' / tool, *args))], stdout=subprocess.PIPE, text=True,
-            stderr=subprocess.STDOUT, env=dict(os.environ, PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')
-        )  # fmt: skip
-        assert (done.returncode != 0) == fails, done.stdout[-4000:]
-        return done.stdout
+        return run_tool(tool, *args, '--work-dir', tmp_path / 'work', '--cfg-options', *SMALL, *roots, *options, **how)
 
-    return command
+    return on_data
 
 
 def scores_in(work_dir: Path) -> dict:

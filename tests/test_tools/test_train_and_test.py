@@ -2,13 +2,11 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from cen_mm.engine.exchange_hook import HISTORY
@@ -25,24 +23,25 @@ SMALL = [
 ]  # fmt: skip
 
 
-def run(data: Path, tool: str, *args, fails: bool = False) -> str:
-    """Output of a tool, run as a command on a data set."""
-    env = dict(os.environ, CEN_MM_NYUDV2=str(data), PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')
-    interpreter = ['bash'] if tool.endswith('.sh') else [sys.executable]
-    command = [*interpreter, str(ROOT / 'tools' / tool), *map(str, args)]
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert (done.returncode != 0) == fails, done.stdout[-4000:]
-    return done.stdout
+@pytest.fixture
+def run(run_tool, monkeypatch):
+    """Runs a tool on a data set; gives its output."""
+
+    def on_data(data: Path, *command, **options) -> str:
+        monkeypatch.setenv('CEN_MM_NYUDV2', str(data))
+        return run_tool(*command, **options)
+
+    return on_data
 
 
 def scores_of(work_dir: Path) -> dict:
     return [json.loads(path.read_text()) for path in sorted(work_dir.glob('*/2*.json'))][-1]
 
 
-def test_train_resume_test_and_report(any_nyudv2, tmp_path):
+def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
     work_dir = tmp_path / 'work'
     train = ('train.py', CONFIG, '--amp', '--work-dir', work_dir)
-    run(any_nyudv2, *train, '--cfg-options', *SMALL, 'train_cfg.max_epochs=1')
+    run(any_nyudv2, *train, '--cfg-options', *SMALL, 'train_cfg.max_epochs=1', own_process=True)
     first = torch.load(work_dir / 'epoch_1.pth', weights_only=True)
     log = run(
         any_nyudv2, *train, '--resume', '--cfg-options', *SMALL, 'train_cfg.max_epochs=2', 'train_cfg.val_interval=1'
@@ -57,7 +56,7 @@ def test_train_resume_test_and_report(any_nyudv2, tmp_path):
 
     shown, out = tmp_path / 'shown', tmp_path / 'out'
     test = ('test.py', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', work_dir, '--cfg-options', *SMALL)
-    log = run(any_nyudv2, *test, '--show-dir', shown, '--out', out)
+    log = run(any_nyudv2, *test, '--show-dir', shown, '--out', out, own_process=True)
     assert '| ensemble |' in log
     assert {'mIoU', 'rgb/mIoU', 'depth/mAcc', 'aAcc'} <= set(scores_of(work_dir))
     pictures = list(shown.rglob('*.png'))
@@ -72,13 +71,13 @@ def test_train_resume_test_and_report(any_nyudv2, tmp_path):
         assert prediction.max() < 40
 
     assert 'mIoU' in run(any_nyudv2, *test, '--tta')
-    log = run(any_nyudv2, 'analysis_tools/report.py', work_dir)
+    log = run(any_nyudv2, 'analysis_tools/report.py', work_dir, own_process=True)
     assert '| ensemble |' in log
     assert 'curves.png' in (work_dir / 'report.html').read_text()
     assert cv2.imread(str(work_dir / 'curves.png')).size > 0
 
 
-def test_two_processes(made_nyudv2, tmp_path):
+def test_two_processes(run, made_nyudv2, tmp_path):
     options = [
         *SMALL,
         'model_wrapper_cfg.type=MMDistributedDataParallel',
@@ -95,19 +94,19 @@ def test_two_processes(made_nyudv2, tmp_path):
     assert '| ensemble |' in log
 
 
-def test_schedule_of_a_config_as_a_picture(made_nyudv2, tmp_path):
+def test_schedule_of_a_config_as_a_picture(run, made_nyudv2, tmp_path):
     config, picture = ROOT / 'configs/cen_refinenet_r101_nyudv2.py', tmp_path / 'schedule.png'
-    log = run(made_nyudv2, 'analysis_tools/plot_schedule.py', config, picture, '--epoch-length', 2)
+    log = run(made_nyudv2, 'analysis_tools/plot_schedule.py', config, picture, '--epoch-length', 2, own_process=True)
     assert 'backbone (520): 0.0005 to 0.0001' in log
     assert '0.003 to 0.0007' in log
     assert cv2.imread(str(picture)).size > 0
 
 
-def test_cost_table(made_nyudv2):
+def test_cost_table(run, made_nyudv2):
     configs = [ROOT / 'configs/cen_refinenet_r101_nyudv2.py']
     if importlib.util.find_spec('mmagic'):
         configs.append(ROOT / 'configs/cen_unet_shade-texture2rgb_taskonomy.py')
-    lines = run(made_nyudv2, 'analysis_tools/get_flops.py', *configs).splitlines()
+    lines = run(made_nyudv2, 'analysis_tools/get_flops.py', *configs, own_process=True).splitlines()
     header, *rows = ([cell.strip() for cell in line.split('|')[1:-1]] for line in lines if line.startswith('|'))
     papers, *translation = (dict(zip(header, row)) for row in rows)
     assert (papers['input'], papers['parameters (M)']) == ('2 x 480x640', '118.2')
@@ -123,7 +122,7 @@ def test_cost_table(made_nyudv2):
         assert row['generators'] == row['GFLOPs']
 
 
-def test_ablation_over_seeds(made_nyudv2, tmp_path):
+def test_ablation_over_seeds(run, made_nyudv2, tmp_path):
     one, two = tmp_path / 'one.py', tmp_path / 'two.py'
     one.write_text(f'_base_ = {str(CONFIG)!r}')
     fusion = "dict(type='cen_mm.FusionSegmentor', backbone=dict(exchange=None), sparsity=None)"
@@ -131,7 +130,7 @@ def test_ablation_over_seeds(made_nyudv2, tmp_path):
     work_dir = tmp_path / 'ablation'
     command = ('analysis_tools/ablation.py', one, two, '--seeds', 3, 5, '--work-dir', work_dir, '--jobs', 2)
     options = ('--cfg-options', *SMALL, 'train_cfg.max_epochs=1')
-    out = run(made_nyudv2, *command, *options)
+    out = run(made_nyudv2, *command, *options, own_process=True)
     assert '[0/4] one seed_3, two seed_3' in out
 
     def scores(name: str, key: str) -> np.ndarray:
@@ -160,7 +159,7 @@ def test_ablation_over_seeds(made_nyudv2, tmp_path):
     assert len(sorted(work_dir.glob('*/*/*/'))) == len(starts) + 1
 
 
-def test_mistakes_end_in_a_sentence(made_nyudv2, tmp_path):
+def test_mistakes_end_in_a_sentence(run, made_nyudv2, tmp_path):
     log = run(made_nyudv2, 'test.py', CONFIG, tmp_path / 'none.pth', fails=True)
     assert log.strip().endswith('none.pth does not exist: give the path of a .pth file.')
     log = run(made_nyudv2, 'analysis_tools/report.py', tmp_path, fails=True)

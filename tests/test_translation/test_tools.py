@@ -1,11 +1,8 @@
 """Translation's configs build, and its tools run as commands, on rooms that are rendered for it."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -39,7 +36,7 @@ def test_config_builds(path, tmp_path):
             DATASETS.build(dict(loader.dataset, data_root=str(tmp_path)))
 
 
-def test_train_and_test(tmp_path):
+def test_train_and_test(run_tool, tmp_path):
     render(tmp_path / 'rooms', num_train=4, num_val=2, size=(80, 60), workers=1)
     config, work_dir = ROOT / 'configs/cen_unet_shade-texture2rgb_rooms.py', tmp_path / 'work'
     options = ['--work-dir', work_dir, '--cfg-options', 'model.generator.base_channels=4', 'train_cfg.val_interval=2']
@@ -47,19 +44,14 @@ def test_train_and_test(tmp_path):
         dataset = f'{name}_dataloader.dataset.data_root={tmp_path / "rooms/taskonomy"}'
         options += [dataset, f'{name}_dataloader.num_workers=0', f'{name}_dataloader.persistent_workers=False']
 
-    def run(*command) -> None:
-        command = [sys.executable, *map(str, command)]
-        done = subprocess.run(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert done.returncode == 0, done.stdout[-3000:]
-
-    run(ROOT / 'tools/train.py', config, '--amp', *options, 'train_cfg.max_epochs=2')
+    run_tool('train.py', config, '--amp', *options, 'train_cfg.max_epochs=2', own_process=True)
     last = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
     assert last['meta']['iter'] == 2
     for network in ('generators', 'discriminators'):
         assert {int(state['step']) for state in last['optimizer'][network]['state'].values()} == {2}
 
     def test(*command) -> dict:
-        run(ROOT / 'tools/test.py', config, work_dir / 'epoch_2.pth', *command)
+        run_tool('test.py', config, work_dir / 'epoch_2.pth', *command)
         return json.loads(sorted(work_dir.glob('*/2*.json'))[-1].read_text())
 
     # Without exchange a branch is what it is where its modality alone is present, see below.
@@ -84,13 +76,12 @@ def test_train_and_test(tmp_path):
     assert cv2.imread(str(tmp_path / 'alone' / name)).shape == (146, 4 * 132, 3)
 
 
-def test_missing_weights_are_told_of_before_training(tmp_path):
+def test_missing_weights_are_told_of_before_training(run_tool, tmp_path, monkeypatch):
     render(tmp_path / 'rooms', num_train=2, num_val=2, size=(64, 64), workers=1)
+    monkeypatch.setenv('CEN_MM_TASKONOMY', str(tmp_path / 'rooms/taskonomy'))
+    monkeypatch.setenv('https_proxy', 'http://127.0.0.1:9')
     config = ROOT / 'configs/cen_unet_shade-texture2rgb_taskonomy.py'
-    command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'work']
     weights = f'val_evaluator.features.weights={tmp_path}/inception.pth'
-    environ = dict(os.environ, CEN_MM_TASKONOMY=str(tmp_path / 'rooms/taskonomy'), https_proxy='http://127.0.0.1:9')
-    done = subprocess.run([*command, '--cfg-options', weights], env=environ, capture_output=True, text=True)
-    assert done.returncode
-    assert re.search(f'{tmp_path}/inception.pth is not there and cannot be downloaded .*: fetch https', done.stderr)
-    assert 'Epoch(train)' not in done.stdout
+    said = run_tool('train.py', config, '--work-dir', tmp_path / 'work', '--cfg-options', weights, fails=True)
+    assert re.search(f'{tmp_path}/inception.pth is not there and cannot be downloaded .*: fetch https', said)
+    assert 'Epoch(train)' not in said

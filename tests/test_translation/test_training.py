@@ -2,7 +2,6 @@
 
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -47,7 +46,7 @@ def rooms(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def train(rooms, tmp_path, monkeypatch):
+def train(rooms, tmp_path, run_tool):
     """Trains the rooms' child of a Taskonomy config with tools/train.py, one picture a step; returns the log."""
     options = [
         'model.generator.base_channels=4',
@@ -68,15 +67,16 @@ def train(rooms, tmp_path, monkeypatch):
             (tmp_path / 'killer.py').write_text(KILLER)
             child += "custom_imports = dict(imports=['cen_mm.translation', 'killer'])\n"
         (tmp_path / 'child.py').write_text(child)
-        command = [ROOT / 'tools/train.py', tmp_path / 'child.py', '--work-dir', tmp_path / work_dir]
+        command = ['train.py', tmp_path / 'child.py', '--work-dir', tmp_path / work_dir]
         command = [str(word) for word in (*command, *['--resume'] * resume, '--cfg-options', *options, *more)]
         if killed:
             env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
-            done = subprocess.run([sys.executable, *command], env=env, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, ROOT / 'tools' / command[0], *command[1:]], env=env, capture_output=True
+            )
             assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
-        else:  # in this process, which has imported everything
-            monkeypatch.setattr(sys, 'argv', command)
-            runpy.run_path(command[0], run_name='__main__')
+        else:
+            run_tool(*command)
         return sorted((tmp_path / work_dir).glob('*/*.log'))[-1].read_text()
 
     return run
