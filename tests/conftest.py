@@ -19,6 +19,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.utils import ManagerMixin
 
 import cen_mm  # noqa: F401
+from cen_mm.rooms import render
 
 ROOT = Path(__file__).parents[1]
 NYUDV2 = os.environ.get('CEN_MM_NYUDV2')
@@ -149,6 +150,14 @@ def nyudv2(request) -> Path:
 def any_nyudv2(request) -> Path:
     """Real NYUDv2 where it is at hand, otherwise the data set made: for tests too long to run on both."""
     return Path(NYUDV2) if NYUDV2 else request.getfixturevalue('made_nyudv2')
+
+
+@pytest.fixture(scope='session')
+def rooms(tmp_path_factory) -> Path:
+    """Four rooms to train on and two to test, in Taskonomy's layout, for all tests: copy what you change."""
+    out = tmp_path_factory.mktemp('rooms')
+    render(out, num_train=4, num_val=2, size=(80, 60), workers=1)
+    return out / 'taskonomy'
 
 
 @pytest.fixture(scope='session')

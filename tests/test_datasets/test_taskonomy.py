@@ -12,7 +12,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, TRANSFORMS
 
 from cen_mm.datasets.taskonomy import MODALITIES
-from cen_mm.rooms import render
 
 BASE = Path(__file__).parents[2] / 'configs/_base_/datasets'
 CONFIG = Config.fromfile(BASE / 'taskonomy_shade-texture2rgb.py')
@@ -163,13 +162,6 @@ def test_folder_scan(made):
     assert load(made, ann_file='', inputs=[1], target=6)[1]['target_path'].endswith(
         'edge_occlusion/0002_edge_occlusion.png'
     )
-
-
-@pytest.fixture(scope='module')
-def rooms(tmp_path_factory):
-    out = tmp_path_factory.mktemp('rooms')
-    render(out, 4, 2, (80, 60), seed=1, workers=1)
-    return out / 'taskonomy'
 
 
 def test_reads_the_rooms(rooms):

@@ -12,8 +12,6 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from cen_mm.rooms import render
-
 pytest.importorskip('mmagic')
 
 ROOT = Path(__file__).parents[2]
@@ -36,12 +34,12 @@ def test_config_builds(path, tmp_path):
             DATASETS.build(dict(loader.dataset, data_root=str(tmp_path)))
 
 
-def test_train_and_test(run_tool, tmp_path):
-    render(tmp_path / 'rooms', num_train=4, num_val=2, size=(80, 60), workers=1)
+def test_train_and_test(run_tool, rooms, tmp_path):
+    rooms = shutil.copytree(rooms, tmp_path / 'rooms')
     config, work_dir = ROOT / 'configs/cen_unet_shade-texture2rgb_rooms.py', tmp_path / 'work'
     options = ['--work-dir', work_dir, '--cfg-options', 'model.generator.base_channels=4', 'train_cfg.val_interval=2']
     for name in ('train', 'val', 'test'):
-        dataset = f'{name}_dataloader.dataset.data_root={tmp_path / "rooms/taskonomy"}'
+        dataset = f'{name}_dataloader.dataset.data_root={rooms}'
         options += [dataset, f'{name}_dataloader.num_workers=0', f'{name}_dataloader.persistent_workers=False']
 
     run_tool('train.py', config, '--amp', *options, 'train_cfg.max_epochs=2', own_process=True)
@@ -63,12 +61,12 @@ def test_train_and_test(run_tool, tmp_path):
     name = 'point_4_view_0_domain_rgb.png'
     for folder in ('input0', 'input1', 'fake0', 'fake1', 'fake2', 'real', 'best/fake2'):
         assert cv2.imread(str(work_dir / 'results' / folder / name)).shape == (64, 64, 3)
-    want = cv2.resize(cv2.imread(str(tmp_path / 'rooms/taskonomy/rgb' / name)), (64, 64))
+    want = cv2.resize(cv2.imread(str(rooms / 'rgb' / name)), (64, 64))
     real = cv2.imread(str(work_dir / 'results/real' / name))
     assert np.abs(want.astype(int) - real).mean() < 2  # the pipeline's resize, in RGB order
     assert cv2.imread(str(tmp_path / 'strips' / name)).shape == (146, 6 * 132, 3)
 
-    shutil.rmtree(tmp_path / 'rooms/taskonomy/reshading')
+    shutil.rmtree(rooms / 'reshading')
     alone = test('--present', 'edge_texture', '--show-dir', tmp_path / 'alone', *options)
     assert set(alone) == {key for key in scores if not key.startswith('reshading/')}
     for key in ('L1', 'RMSE', 'PSNR', 'SSIM'):
@@ -76,9 +74,8 @@ def test_train_and_test(run_tool, tmp_path):
     assert cv2.imread(str(tmp_path / 'alone' / name)).shape == (146, 4 * 132, 3)
 
 
-def test_missing_weights_are_told_of_before_training(run_tool, tmp_path, monkeypatch):
-    render(tmp_path / 'rooms', num_train=2, num_val=2, size=(64, 64), workers=1)
-    monkeypatch.setenv('CEN_MM_TASKONOMY', str(tmp_path / 'rooms/taskonomy'))
+def test_missing_weights_are_told_of_before_training(run_tool, rooms, tmp_path, monkeypatch):
+    monkeypatch.setenv('CEN_MM_TASKONOMY', str(rooms))
     monkeypatch.setenv('https_proxy', 'http://127.0.0.1:9')
     config = ROOT / 'configs/cen_unet_shade-texture2rgb_taskonomy.py'
     weights = f'val_evaluator.features.weights={tmp_path}/inception.pth'
