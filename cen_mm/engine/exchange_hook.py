@@ -42,7 +42,7 @@ class ExchangeHook(Hook):
         if not self.every_n_train_iters(runner, self.interval or len(runner.train_dataloader)):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        norms = dict(exchanging_norms(model))
+        norms = {name: norm for name, norm in exchanging_norms(model) if not norm.idle}
         if not norms:
             return
         step = runner.iter + 1

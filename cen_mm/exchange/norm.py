@@ -32,6 +32,8 @@ class ExchangeNorm(nn.Module):
         ValueError: if the threshold is negative, or the norm has no scale to compare with it.
     """
 
+    idle = False  # True where the network owns the norm, but does not apply it: its scales exchange nothing
+
     def __init__(self, norm: nn.Module, modalities: Sequence[str], threshold: Optional[float] = None):
         super().__init__()
         if threshold is not None and threshold < 0:

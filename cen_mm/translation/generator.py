@@ -95,6 +95,8 @@ class CENUNetGenerator(BaseModule):
         self.dropout = nn.Dropout(dropout_ratio)
         self.ensemble = Ensemble(modalities)
         make_multimodal(self, modalities, exchange=r'^encoder', threshold=threshold)
+        for level in (*self.encoder, *self.decoder):
+            level.norm.idle = not level.normalise
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from cen_mm.exchange import ExchangeNorm
 
 
 class Toy(BaseModel):
-    """Two exchanging layers whose scales a test sets; its loss leaves them alone."""
+    """Two exchanging layers whose scales a test sets, and an idle one; its loss leaves them alone."""
 
     def __init__(self, scales: list[list[list[float]]]):
         super().__init__()
@@ -21,6 +21,8 @@ class Toy(BaseModel):
         for layer, rows in zip((self.first, self.second), scales):
             for norm, row in zip(layer.norms, rows):
                 norm.weight.data = torch.tensor(row)
+        self.idle = ExchangeNorm(nn.BatchNorm2d(4), ['rgb', 'depth'], 9.0)
+        self.idle.idle = True  # not applied, so it does not count
         self.free = nn.Parameter(torch.ones(1))
 
     def forward(self, inputs, data_samples=None, mode='tensor'):

@@ -226,8 +226,9 @@ def test_weights_start_from_a_narrow_normal(build):
 
 
 def test_exchange_is_in_the_encoder_alone(build):
-    exchanging = [name for name, _ in cen_mm.exchange.exchanging_norms(build(3))]
-    assert exchanging == [f'generators.target.encoder.{i}.norm' for i in range(5)]
+    exchanging = dict(cen_mm.exchange.exchanging_norms(build(3)))
+    assert list(exchanging) == [f'generators.target.encoder.{i}.norm' for i in range(5)]  # of these is the penalty
+    assert [norm.idle for norm in exchanging.values()] == [True, False, False, False, True]
 
 
 def test_what_cannot_work_ends_in_one_sentence(build):
