@@ -117,7 +117,7 @@ def draw_heat_map(history: dict, path: Path) -> np.ndarray:
     shares = 100 * np.array(history['shares'])
     layers, steps = history['layers'], history['steps']
     columns = len(history['modalities'])
-    figure = Figure(figsize=(2.5 + 4 * columns, 1.5 + 0.22 * len(layers)), layout='constrained')
+    figure = Figure(figsize=(2.5 + 4 * columns, max(3, 1.5 + 0.22 * len(layers))), layout='constrained')
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
     for m, (name, axis) in enumerate(zip(history['modalities'], axes)):
