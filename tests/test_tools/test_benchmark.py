@@ -78,7 +78,7 @@ def test_growth_of_costs(run_tool, tmp_path):
     config, *_, options = SEGMENTATION
     cases = ['--shape', '64', '96', '--runs', '1', '--modalities', '1', '3', '--scales', '1', '--batches', '1', '2']
     command = ('analysis_tools/cost_growth.py', ROOT / 'configs' / config, *cases, '--out', out, '--device', 'cpu')
-    run_tool(*command, '--cfg-options', *options)
+    run_tool(*command, '--cfg-options', *options, own_process=True)
     rows = [
         [cell.strip() for cell in line.split('|')[1:-1]] for line in out.with_suffix('.md').read_text().splitlines()
     ]

@@ -1,4 +1,4 @@
-"""Every tool runs as a user would run it."""
+"""Every tool runs, at least once as a command of its own, as a user would run it."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""Translation's configs build, and its tools run as commands, on rooms that are rendered for it."""
+"""Translation's configs build, and its tools run, on rooms that are rendered for the tests."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Training runs as a command: of any modalities, to a depth with holes, and on after a kill inside the GAN step."""
+"""tools/train.py trains: of any modalities, to a depth with holes, and on after a kill inside the GAN step."""
 
 import os
 import re
