@@ -1,7 +1,7 @@
-"""Boxes, spheres and cylinders: where rays hit them and what the surface is like there.
+"""Boxes, spheres and cylinders: ray intersection and surface properties.
 
-Vectors are stored by component, (3, N) float32 in metres: numpy runs several times faster over long rows than over
-rows of three. World axes: x to the right, y away from the camera, z up.
+Vectors have the shape ``(3, N)``, float32, meters: NumPy is several times faster on long rows than on rows of three.
+World axes: x points to the right, y away from the camera, z up.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import numpy as np
 
 @dataclass
 class Primitive:
-    """One solid with upright axis.
+    """A solid with a vertical axis.
 
     Attributes:
-        shape (str): 'box', 'sphere' or 'cylinder' (closed by discs, its axis is z).
-        centre (tuple): (x, y, z) in metres.
-        half (tuple): half extents in metres; the radius of a sphere or cylinder is ``half[0]``.
-        label (int): NYU-40 index.
-        texture (np.ndarray): reflectance (S, S, 3).
-        tile (float): metres that one copy of the texture covers; 0 stretches it once over each face.
-        yaw (float): turn about z in radians.
-        glow (float): light that the surface gives off, 1 is white in the picture.
+        shape: 'box', 'sphere' or 'cylinder' (closed at both ends, with its axis along z).
+        center: center (x, y, z), meters.
+        half: half extents (x, y, z), meters; the radius of a sphere or cylinder is ``half[0]``.
+        label: NYU-40 index.
+        texture: reflectance, ``(S, S, 3)``.
+        tile: size of one copy of a repeated texture, meters; 0 stretches one copy over each face.
+        yaw: rotation about z, radians.
+        glow: emitted light; 1 is white in the image.
     """
 
     shape: str
-    centre: tuple
+    center: tuple
     half: tuple
     label: int
     texture: np.ndarray
@@ -36,50 +36,54 @@ class Primitive:
     glow: float = 0.0
 
     def __post_init__(self) -> None:
-        self.centre = np.array(self.centre, np.float32)
+        self.center = np.array(self.center, np.float32)
         self.half = np.array(self.half, np.float32)
         self._cos, self._sin = np.float32(np.cos(self.yaw)), np.float32(np.sin(self.yaw))
 
     def turn(self, v: np.ndarray, back: bool = False) -> np.ndarray:
-        """Turns vectors (3, N) from world to local axes, or ``back``."""
+        """Rotates vectors ``(3, N)`` from world to local axes, or with ``back`` from local to world axes."""
         if self.yaw == 0:
             return v
         sin = -self._sin if back else self._sin
         return np.stack([self._cos * v[0] + sin * v[1], self._cos * v[1] - sin * v[0], v[2]])
 
     def hit(self, origin: np.ndarray, direction: np.ndarray) -> np.ndarray:
-        """Distance along each ray to the surface, seen from outside.
+        """Computes the distance along each ray to the outer side of the surface.
 
         Args:
-            origin (np.ndarray): (3, N) or (3, 1), metres.
-            direction (np.ndarray): (3, N), unit length.
+            origin: start points of the rays, ``(3, N)`` or ``(3, 1)``, meters.
+            direction: directions of the rays, ``(3, N)``, unit length.
 
         Returns:
-            np.ndarray: (N,) metres, ``inf`` where the ray misses or starts inside.
+            Distances, ``(N,)``, meters; ``inf`` where a ray misses or starts inside the solid.
         """
-        o = self.turn(origin - self.centre[:, None])
+        o = self.turn(origin - self.center[:, None])
         d = self.turn(direction)
         return HITS[self.shape](o, d, self.half)
 
     def surface(self, points: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Properties at points (3, N) on the surface that rays of ``direction`` (3, N) hit.
+        """Computes the surface properties at the points that rays hit.
+
+        Args:
+            points: hit points on the surface, ``(3, N)``, meters.
+            direction: directions of the rays, ``(3, N)``, unit length.
 
         Returns:
-            tuple: normals (3, N), reflectance (3, N), face numbers (N,) below 6, principal curvatures (2, N) in 1/m,
-            larger first, positive where the surface bulges.
+            Normals ``(3, N)``; reflectance ``(3, N)``; face numbers ``(N,)``, 0 to 5; and principal curvatures
+            ``(2, N)`` in 1/m, the larger one first, positive for convex surfaces.
         """
-        q = self.turn(points - self.centre[:, None])
+        q = self.turn(points - self.center[:, None])
         normal, u, v, face, curvature = SURFACES[self.shape](q, self.turn(direction), self.half)
         if self.tile:
-            # Offset by the centre, so that a cabinet continues the wallpaper behind it
-            across, up = np.where(face < 2, self.centre[1], self.centre[0]), np.where(face < 4, *self.centre[[2, 1]])
+            # The offset by the center makes a cabinet continue the pattern of the wall behind it
+            across, up = np.where(face < 2, self.center[1], self.center[0]), np.where(face < 4, *self.center[[2, 1]])
             u, v = (u + across) / self.tile, (v + up) / self.tile
         else:
             size_u = np.where(face < 2, self.half[1], self.half[0])
             size_v = np.where(face < 4, self.half[2], self.half[1])
             u, v = (np.clip(a / s * 0.5 + 0.5, 0, 0.999) for a, s in ((u, size_u), (v, size_v)))
         size = len(self.texture)
-        row = (-1 - np.floor(v * size).astype(np.int32)) % size  # row 0 is the top
+        row = (-1 - np.floor(v * size).astype(np.int32)) % size  # row 0 is at the top
         column = np.floor(u * size).astype(np.int32) % size
         return self.turn(normal, back=True), self.texture[row, column].T, face, curvature
 
@@ -88,7 +92,7 @@ def _hit_box(o: np.ndarray, d: np.ndarray, half: np.ndarray) -> np.ndarray:
     inverse = 1 / (d + np.float32(1e-9))
     middle, reach = -o * inverse, np.abs(inverse) * half[:, None]
     near, far = (middle - reach).max(0), (middle + reach).min(0)
-    # In a corner of the room rounding may put a ray's start a hair inside the next wall
+    # In a corner of the room, rounding errors may place the start of a ray slightly inside the adjacent wall
     return np.where((near <= far) & (near > -1e-4), near, np.inf)
 
 
@@ -100,7 +104,8 @@ def _hit_sphere(o: np.ndarray, d: np.ndarray, half: np.ndarray) -> np.ndarray:
 
 
 def _hit_cylinder(o: np.ndarray, d: np.ndarray, half: np.ndarray) -> np.ndarray:
-    # A closed cylinder is an endless one cut by a slab: the ray is inside from the later entry to the earlier exit
+    # A closed cylinder is the intersection of an infinite cylinder and a slab: a ray is inside from the later of the
+    # two entries to the earlier of the two exits
     a = d[0] * d[0] + d[1] * d[1] + np.float32(1e-12)
     b = o[0] * d[0] + o[1] * d[1]
     root = b * b - a * (o[0] * o[0] + o[1] * o[1] - half[0] ** 2)
@@ -113,7 +118,7 @@ def _hit_cylinder(o: np.ndarray, d: np.ndarray, half: np.ndarray) -> np.ndarray:
 
 
 def _surface_box(q: np.ndarray, d: np.ndarray, half: np.ndarray) -> tuple:
-    # The nearest face; on an edge rounding must not choose one that looks away from the ray
+    # The nearest face; at an edge, rounding errors must not select a face that is turned away from the ray
     axis = np.where(q * d < 0, np.abs(q) - half[:, None], -np.inf).argmax(0)
     normal = np.where(axis == np.arange(3)[:, None], np.sign(q), 0).astype(np.float32)
     face = 2 * axis + (normal.sum(0) > 0)

@@ -2,17 +2,19 @@
 
 import argparse
 
-from cen_mm.rooms import render
+from rooms import render
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('out', help='folder to write to')
-    parser.add_argument('--train', type=int, default=200, help='rooms for training')
-    parser.add_argument('--val', type=int, default=40, help='rooms for validation')
-    parser.add_argument('--size', type=int, nargs=2, default=(160, 120), metavar=('WIDTH', 'HEIGHT'), help='pixels')
-    parser.add_argument('--seed', type=int, default=0, help='chooses the rooms')
-    parser.add_argument('--workers', type=int, default=2, help='processes')
+    parser.add_argument('out', help='output folder')
+    parser.add_argument('--train', type=int, default=200, help='number of rooms for training')
+    parser.add_argument('--val', type=int, default=40, help='number of rooms for validation')
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=(160, 120), metavar=('WIDTH', 'HEIGHT'), help='image size in pixels'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='random seed of the rooms')
+    parser.add_argument('--workers', type=int, default=2, help='number of processes')
     args = parser.parse_args()
     try:
         summary = render(args.out, args.train, args.val, args.size, args.seed, args.workers)
@@ -20,12 +22,12 @@ def main() -> None:
         raise SystemExit(f'render_rooms.py: {error}') from None
 
     if summary['reused']:
-        print('These rooms are there already; nothing was done.')
+        print('The data set already exists: nothing was rendered.')
     print(f'{args.train} rooms for training and {args.val} for validation in {args.out}:')
     print('  nyudv2/     rgb, depth, normal, reshading, masks; train.txt, val.txt')
     print('  taskonomy/  ten modalities; train_domain.txt, test_domain.txt')
     print('  overview.png')
-    print(f'{"class":16s} {"of all pixels":>14s} {"in rooms":>9s}')
+    print(f'{"class":16s} {"of pixels":>13s} {"of rooms":>9s}')
     for name, share in summary['pixels'].items():
         print(f'{name:16s} {share:13.1%} {summary["rooms"][name]:9.0%}')
 

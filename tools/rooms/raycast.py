@@ -1,4 +1,4 @@
-"""Casts rays into a list of primitives."""
+"""Ray casting: camera rays, nearest hits and occlusion for a list of primitives."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from .primitives import Primitive
 
-CHUNK = 16384  # rays at a time, so that the working set stays in the processor's cache
-LIFT = 2e-3  # metres that a ray starts above its surface
+CHUNK = 16384  # number of rays processed at a time, so that the arrays stay in the processor's cache
+RAY_OFFSET = 2e-3  # distance of the start of a secondary ray from its surface, meters
 
 
 @dataclass
@@ -18,9 +18,9 @@ class Camera:
     """A pinhole camera.
 
     Attributes:
-        eye (np.ndarray): position (3,), metres.
-        axes (np.ndarray): (3, 3), rows: right, up, forward in world axes.
-        fov (float): horizontal field of view, radians.
+        eye: position, ``(3,)``, meters.
+        axes: right, up and forward axes in world coordinates as rows, ``(3, 3)``.
+        fov: horizontal field of view, radians.
     """
 
     eye: np.ndarray
@@ -29,17 +29,24 @@ class Camera:
 
     @classmethod
     def look_at(cls, eye: Sequence, target: Sequence, fov: float) -> Camera:
-        """Stands at ``eye``, looks at ``target``, holds the horizon level."""
+        """Creates a camera without roll.
+
+        Args:
+            eye: position (x, y, z), meters.
+            target: point that the camera looks at (x, y, z), meters.
+            fov: horizontal field of view, radians.
+        """
         forward = np.subtract(target, eye) / np.linalg.norm(np.subtract(target, eye))
         right = np.cross(forward, (0, 0, 1))
         right /= np.linalg.norm(right)
         return cls(np.float32(eye), np.float32([right, np.cross(right, forward), forward]), fov)
 
     def rays(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rays through the pixel centres.
+        """Computes the rays through the pixel centers of an image of the given size in pixels.
 
         Returns:
-            tuple: directions (3, H*W), unit length; cosines (H*W,) to the axis, which turn ray length into z depth.
+            Directions ``(3, H*W)``, unit length; and the cosines ``(H*W,)`` of their angles to the optical axis. Ray
+            length times cosine is z depth.
         """
         slope = np.tan(self.fov / 2)
         x = ((np.arange(width) + 0.5) / width * 2 - 1) * slope
@@ -52,17 +59,19 @@ class Camera:
 
 @dataclass
 class Hits:
-    """What N rays hit. Normals face the ray; every ray hits something, since rooms are closed.
+    """Surface properties at the first hits of N rays.
+
+    Every ray hits something, because rooms are closed.
 
     Attributes:
-        distance (np.ndarray): ray length (N,), metres.
-        point (np.ndarray): (3, N), metres.
-        normal (np.ndarray): (3, N), unit length.
-        albedo (np.ndarray): reflectance (3, N).
-        glow (np.ndarray): light given off (N,).
-        label (np.ndarray): NYU-40 index (N,), uint8.
-        patch (np.ndarray): number of the smooth piece of surface (N,): a box has six, a sphere one.
-        curvature (np.ndarray): principal curvatures (2, N), 1/m.
+        distance: ray lengths, ``(N,)``, meters.
+        point: hit points, ``(3, N)``, meters.
+        normal: surface normals that face the rays, ``(3, N)``, unit length.
+        albedo: reflectance, ``(3, N)``.
+        glow: emitted light, ``(N,)``.
+        label: NYU-40 indices, ``(N,)``, uint8.
+        patch: numbers of the smooth surface patches, ``(N,)``: a box has six patches, a sphere has one.
+        curvature: principal curvatures, ``(2, N)``, 1/m.
     """
 
     distance: np.ndarray
@@ -76,32 +85,42 @@ class Hits:
 
 
 def nearest(primitives: list[Primitive], origin: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First hit of each ray.
+    """Finds the first hit of each ray.
 
     Args:
-        primitives (list[Primitive]): the solids.
-        origin (np.ndarray): (3, N) or (3, 1), metres.
-        direction (np.ndarray): (3, N), unit length.
+        primitives: solids to intersect.
+        origin: start points of the rays, ``(3, N)`` or ``(3, 1)``, meters.
+        direction: directions of the rays, ``(3, N)``, unit length.
 
     Returns:
-        tuple: ray length (N,), metres, ``inf`` for a miss; index of the primitive (N,), -1 for a miss.
+        Ray lengths ``(N,)`` in meters, ``inf`` for a miss; and indices of the primitives ``(N,)``, -1 for a miss.
     """
     count = direction.shape[1]
     distance, index = np.full(count, np.inf, np.float32), np.full(count, -1, np.int32)
     for start in range(0, count, CHUNK):
         part = slice(start, start + CHUNK)
         o, d = origin[:, part] if origin.shape[1] > 1 else origin, direction[:, part]
-        best, which = distance[part], index[part]
+        best, best_index = distance[part], index[part]
         for i, primitive in enumerate(primitives):
             t = primitive.hit(o, d)
             closer = t < best
             np.copyto(best, t, where=closer)
-            which[closer] = i
+            best_index[closer] = i
     return distance, index
 
 
 def occluded(primitives: list[Primitive], origin: np.ndarray, direction: np.ndarray, limit: np.ndarray) -> np.ndarray:
-    """Whether anything stands in a ray's way before ``limit`` (N,) metres. Arguments as in ``nearest``; (N,) bool."""
+    """Checks for each ray whether it hits a primitive before a given distance.
+
+    Args:
+        primitives: solids to intersect.
+        origin: start points of the rays, ``(3, N)``, meters.
+        direction: directions of the rays, ``(3, N)``, unit length.
+        limit: distance up to which hits count, ``(N,)``, meters.
+
+    Returns:
+        Whether each ray is blocked, ``(N,)`` bool.
+    """
     blocked = np.zeros(direction.shape[1], bool)
     for start in range(0, len(blocked), CHUNK):
         part = slice(start, start + CHUNK)
@@ -112,7 +131,7 @@ def occluded(primitives: list[Primitive], origin: np.ndarray, direction: np.ndar
 
 
 def cast(primitives: list[Primitive], origin: np.ndarray, direction: np.ndarray) -> Hits:
-    """Casts rays and looks up the surface at their first hits. Arguments as in ``nearest``."""
+    """Casts rays and computes the surface properties at their first hits. The arguments are those of ``nearest``."""
     distance, index = nearest(primitives, origin, direction)
     count = len(distance)
     point = origin + distance * direction

@@ -1,11 +1,11 @@
-"""Furnished rooms.
+"""Random furnished rooms in which neither color nor depth is sufficient to recognize all classes.
 
-Neither colour nor depth suffices to name everything in them:
-
-- flat on their support, so seen by colour alone: door, picture, window, floor mat;
-- painted like their support, so seen by depth alone: otherstructure (a pillar), cabinet, otherfurniture (a platform);
-- of one wood, so told apart by shape: table, counter, bed, otherprop (a ball). Shape does not suffice either: a
-  counter is as large as a cabinet, a bed as a platform; and a picture may show wood or books.
+- Flat classes are visible in color only: door, picture, window, floor mat.
+- Classes with the texture of the wall or floor behind or below them are visible in depth only: otherstructure (a
+  pillar), cabinet, otherfurniture (a platform).
+- Classes that usually have the same wood texture differ in shape: table, counter, bed, otherprop (a ball).
+- Shape is not sufficient either: a counter is as large as a cabinet, and a bed as large as a platform. A picture may
+  show wood or books.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ from .primitives import Primitive
 from .raycast import Camera
 from .textures import make_texture, vivid, warm
 
-FLAT = 2e-5  # half the thickness in metres of what lies flat: no ray should meet its rim
+FLAT = 2e-5  # half the thickness of flat items, meters: so thin that rays do not hit their narrow sides
 
 
 @dataclass
 class Scene:
-    """One room.
+    """A furnished room with its camera and light.
 
     Attributes:
-        shell (list[Primitive]): floor, ceiling, walls and what is fixed to the ceiling; they throw no shadows.
-        things (list[Primitive]): all else.
-        camera (Camera): the view.
-        light (tuple): centre (3,) and extent (2,) in metres of the lamp in the ceiling, colour (3,).
-        exposure (float): mean of the linear picture, 0 to 1: about .3, or .03 in a dark room.
+        shell: floor, ceiling, walls and ceiling lamp, which cast no shadows.
+        things: all other primitives.
+        camera: camera of the RGB image and of all other modalities.
+        light: center ``(3,)`` and extent ``(2,)`` of the ceiling lamp in meters, and its color ``(3,)``.
+        exposure: mean of the linear image without glow, 0 to 1: about 0.3, or 0.03 in a dark room.
     """
 
-    shell: list
-    things: list
+    shell: list[Primitive]
+    things: list[Primitive]
     camera: Camera
     light: tuple
     exposure: float
 
 
 def make_scene(rng: np.random.Generator) -> Scene:
-    """Furnishes one room; all choices come from ``rng``."""
+    """Creates a random furnished room."""
     width, depth, height = rng.uniform(3.4, 5.2), rng.uniform(3.8, 5.6), rng.uniform(2.4, 2.9)
     eye = (rng.uniform(-0.5, 0.5), 0.25, rng.uniform(1.35, 1.75))
     camera = Camera.look_at(eye, (rng.uniform(-0.3, 0.3), depth * 0.8, rng.uniform(0.7, 1.1)), rng.uniform(1.0, 1.2))
     layout = Layout(width, depth, height, lambda y: (y - eye[1]) * np.tan(camera.fov / 2))
     furnisher = Furnisher(rng, layout)
     extent = rng.uniform(0.5, 0.9, 2)
-    centre = np.array([rng.uniform(-0.2, 0.2) * width, rng.uniform(0.35, 0.65) * depth, height - 0.02])
-    shell = furnisher.shell(centre, extent)
+    center = np.array([rng.uniform(-0.2, 0.2) * width, rng.uniform(0.35, 0.65) * depth, height - 0.02])
+    shell = furnisher.shell(center, extent)
     furnisher.furnish()
     exposure = rng.uniform(0.02, 0.04) if rng.random() < 0.25 else rng.uniform(0.22, 0.34)
-    colour = np.float32([1, rng.uniform(0.85, 1), rng.uniform(0.7, 1)])
-    return Scene(shell, furnisher.things, camera, (np.float32(centre), np.float32(extent), colour), exposure)
+    color = np.float32([1, rng.uniform(0.85, 1), rng.uniform(0.7, 1)])
+    return Scene(shell, furnisher.things, camera, (np.float32(center), np.float32(extent), color), exposure)
 
 
 class Furnisher:
-    """Builds furniture out of primitives, each piece where the layout has room for it.
+    """Builder of furniture from primitives, which it adds wherever the layout has a free place.
 
     Args:
-        rng (np.random.Generator): source of every choice.
-        layout (Layout): the room.
+        rng: random generator for all random choices.
+        layout: layout of the room.
     """
 
     def __init__(self, rng: np.random.Generator, layout: Layout) -> None:
@@ -75,27 +75,35 @@ class Furnisher:
         self.floor = make_texture(rng, rng.choice(['wood', 'tiles', 'mottled']), floor)
 
     def furnish(self) -> None:
-        """Tries every kind of piece: along the walls in any order, then on the floor, then what hangs."""
-        along_walls = (
+        """Adds a random selection of pieces.
+
+        The door comes first, then the large pieces at the walls in random order, then all other pieces.
+        """
+        at_walls = (
             (self.bed, 0.6), (self.counter, 0.55), (self.cabinet, 0.8), (self.platform, 0.8), (self.bookshelf, 0.6),
             (self.pillar, 0.4),
         )  # fmt: skip
-        rest = (
+        others = (
             (self.window, 0.75), (self.mat, 0.9), (self.table, 0.55), (self.ball, 0.65), (self.box, 0.6),
             (self.lamp, 0.75), (self.picture, 0.9), (self.picture, 0.5),
         )  # fmt: skip
-        order = self.rng.permutation(len(along_walls))
-        for build, chance in ((self.door, 0.6), *(along_walls[i] for i in order), *rest):
-            if self.rng.random() < chance:
+        order = self.rng.permutation(len(at_walls))
+        for build, probability in ((self.door, 0.6), *(at_walls[i] for i in order), *others):
+            if self.rng.random() < probability:
                 build()
 
     def shell(self, lamp: np.ndarray, extent: np.ndarray) -> list[Primitive]:
-        """The six sides of the room, thick enough that nothing shows behind them, and the lamp's glowing pane."""
+        """Builds the six sides of the room, thick enough to close it completely, and the glowing ceiling lamp.
+
+        Args:
+            lamp: center of the lamp, ``(3,)``, meters.
+            extent: extent of the lamp (x, y), meters.
+        """
         w, d, h = self.layout.width, self.layout.depth, self.layout.height
         ceiling = make_texture(self.rng, 'plain', (0.85, 0.85, 0.83))
 
-        def side(name: str, centre: tuple, half: tuple, texture: np.ndarray) -> Primitive:
-            return Primitive('box', centre, half, LABELS[name], texture, tile=1.5)
+        def side(name: str, center: tuple, half: tuple, texture: np.ndarray) -> Primitive:
+            return Primitive('box', center, half, LABELS[name], texture, tile=1.5)
 
         return [
             side('floor', (0, d / 2, -1), (w, d, 1), self.floor),
@@ -107,36 +115,67 @@ class Furnisher:
             Primitive('box', (*lamp[:2], h), (*extent / 2, 0.01), LABELS['ceiling'], ceiling, glow=2.0),
         ]
 
-    def add(self, label: str, shape: str, centre: tuple, size: tuple, texture: np.ndarray, **options) -> None:
-        """Adds one primitive; ``size`` holds full extents in metres, a diameter where it is round."""
+    def add(self, label: str, shape: str, center: tuple, size: tuple, texture: np.ndarray, **options) -> None:
+        """Adds a primitive.
+
+        Args:
+            label: name of its class.
+            shape: 'box', 'sphere' or 'cylinder'.
+            center: center (x, y, z), meters.
+            size: full extents (x, y, z), meters; the diameter of a sphere or cylinder is ``size[0]``.
+            texture: reflectance, ``(S, S, 3)``.
+            options: further arguments of ``Primitive``.
+        """
         half = np.array(size, float) / 2
-        self.things.append(Primitive(shape, centre, half, LABELS[label], texture, **options))
+        self.things.append(Primitive(shape, center, half, LABELS[label], texture, **options))
 
     def stand(
         self, label: str, walls: str, size: tuple, texture: np.ndarray, bottom: float = 0.0, **options
     ) -> tuple | None:
-        """Puts a box of size (along, out, up) in metres against a wall; returns (wall, along) or None."""
+        """Adds a box at a random free place at a wall.
+
+        Args:
+            label: name of its class.
+            walls: names of the walls to choose from, separated by spaces.
+            size: extents along the wall, away from the wall and in height, meters.
+            texture: reflectance, ``(S, S, 3)``.
+            bottom: height of the lower side above the floor, meters.
+            options: further arguments of ``Primitive``.
+
+        Returns:
+            The name of the wall and the position along it in meters, or None if no free place was found.
+        """
         place = self.layout.on_wall(self.rng, walls, (size[0], size[2]), bottom, size[1] if size[1] > 0.01 else 0)
         if place:
             self.put(label, place, size, size[1] / 2, bottom, texture, **options)
         return place
 
     def put(self, label: str, place: tuple, size: tuple, out: float, bottom: float, texture, **options) -> None:
-        """Adds a box of size (along, out, up) whose middle is ``out`` metres off the wall."""
-        along, thick, up = size
-        extent = (along, thick, up) if place[0] == 'back' else (thick, along, up)
-        self.add(label, 'box', (*self.layout.at(*place, out), bottom + up / 2), extent, texture, **options)
+        """Adds a box at a given place at a wall.
+
+        Args:
+            label: name of its class.
+            place: name of the wall and position along it in meters, as ``stand`` returns them.
+            size: extents along the wall, away from the wall and in height, meters.
+            out: distance of the center of the box from the wall, meters.
+            bottom: height of the lower side above the floor, meters.
+            texture: reflectance, ``(S, S, 3)``.
+            options: further arguments of ``Primitive``.
+        """
+        width, depth, height = size
+        extent = (width, depth, height) if place[0] == 'back' else (depth, width, height)
+        self.add(label, 'box', (*self.layout.at(*place, out), bottom + height / 2), extent, texture, **options)
 
     def finish(self) -> np.ndarray:
-        """The texture of a table, counter, bed or ball: mostly the wood they share, whatever the class."""
+        """Chooses the texture of a table, counter, bed or ball: usually the wood that is common to all of them."""
         if self.rng.random() < 0.7:
             return self.wood
         return make_texture(self.rng, self.rng.choice(['plain', 'mottled', 'stripes']), vivid(self.rng))
 
-    # Flat: seen by colour alone
+    # Flat classes, visible in color only
     def door(self) -> None:
-        colour = self.wood.mean((0, 1)) if self.rng.random() < 0.5 else warm(self.rng)
-        self.stand('door', 'back back left right', (0.95, 2 * FLAT, 2.05), make_texture(self.rng, 'door', colour))
+        color = self.wood.mean((0, 1)) if self.rng.random() < 0.5 else warm(self.rng)
+        self.stand('door', 'back back left right', (0.95, 2 * FLAT, 2.05), make_texture(self.rng, 'door', color))
 
     def window(self) -> None:
         size = (self.rng.uniform(1.0, 1.6), 2 * FLAT, self.rng.uniform(1.0, 1.2))
@@ -150,13 +189,13 @@ class Furnisher:
 
     def mat(self) -> None:
         size, yaw = (self.rng.uniform(1.3, 2.0), self.rng.uniform(0.9, 1.4)), self.rng.uniform(-0.5, 0.5)
-        # Furniture may stand on its rim, so it asks for less room than it covers and leaves that to others
+        # Furniture may stand on the mat, so the mat needs less free floor than it covers and does not occupy it
         place = self.layout.on_floor(self.rng, size, yaw, gap=-0.3, claim=False)
         if place:
             texture = make_texture(self.rng, self.rng.choice(['stripes', 'mottled', 'framed']), vivid(self.rng))
             self.add('floor mat', 'box', (*place, FLAT), (*size, 2 * FLAT), texture, yaw=yaw)
 
-    # Painted like their support: seen by depth alone
+    # Classes with the texture of the wall or floor, visible in depth only
     def pillar(self) -> None:
         height, side = self.layout.height, self.rng.uniform(0.4, 0.65)
         if self.rng.random() < 0.5:
@@ -174,7 +213,7 @@ class Furnisher:
         size = (self.rng.uniform(1.4, 2.2), self.rng.uniform(0.9, 1.4), self.rng.uniform(0.18, 0.35))
         self.stand('otherfurniture', 'back left right', size, self.floor, tile=1.5)
 
-    # Of one wood
+    # Classes that usually have the same wood texture
     def counter(self) -> None:
         size, texture = (self.rng.uniform(0.9, 1.5), 0.5, self.rng.uniform(0.8, 1.1)), self.finish()
         if self.stand('counter', 'back left right', size, texture, tile=1.2) is None:
@@ -190,20 +229,20 @@ class Furnisher:
             self.put('bed', place, (size[0], 0.06, 0.45), 0.03, size[2], texture, tile=1.2)
 
     def table(self) -> None:
-        width, deep, up = self.rng.uniform(0.9, 1.5), self.rng.uniform(0.7, 0.9), self.rng.uniform(0.6, 0.78)
+        width, depth, height = self.rng.uniform(0.9, 1.5), self.rng.uniform(0.7, 0.9), self.rng.uniform(0.6, 0.78)
         yaw, texture, round_top = self.rng.uniform(-0.6, 0.6), self.finish(), self.rng.random() < 0.4
-        width = deep = 1.1 * deep if round_top else deep
-        place = self.layout.on_floor(self.rng, (width, deep), yaw)
+        width = depth = 1.1 * depth if round_top else depth
+        place = self.layout.on_floor(self.rng, (width, depth), yaw)
         if place is None:
             return
         shape = 'cylinder' if round_top else 'box'
-        self.add('table', shape, (*place, up - 0.03), (width, deep, 0.06), texture, yaw=yaw, tile=1.2)
-        leg = (0.12, 0.12, up - 0.06) if round_top else (0.07, 0.07, up - 0.06)
+        self.add('table', shape, (*place, height - 0.03), (width, depth, 0.06), texture, yaw=yaw, tile=1.2)
+        leg = (0.12, 0.12, height - 0.06) if round_top else (0.07, 0.07, height - 0.06)
         for i, j in ((0, 0),) if round_top else ((-1, -1), (-1, 1), (1, -1), (1, 1)):
-            x, y = i * (width / 2 - 0.06), j * (deep / 2 - 0.06)
+            x, y = i * (width / 2 - 0.06), j * (depth / 2 - 0.06)
             x, y = np.cos(yaw) * x - np.sin(yaw) * y, np.sin(yaw) * x + np.cos(yaw) * y
-            centre = (place[0] + x, place[1] + y, leg[2] / 2)
-            self.add('table', 'cylinder', centre, leg, texture, tile=1.2)
+            center = (place[0] + x, place[1] + y, leg[2] / 2)
+            self.add('table', 'cylinder', center, leg, texture, tile=1.2)
 
     def ball(self) -> None:
         size, texture = self.rng.uniform(0.45, 0.8), self.finish()
@@ -211,7 +250,7 @@ class Furnisher:
         if place:
             self.add('otherprop', 'sphere', (*place, size / 2), (size, size, size), texture, tile=1.2)
 
-    # Seen by both
+    # Classes visible in both color and depth
     def box(self) -> None:
         for _ in range(self.rng.integers(1, 4)):
             size, yaw = self.rng.uniform(0.35, 0.65, 3), self.rng.uniform(-0.8, 0.8)
@@ -232,12 +271,13 @@ class Furnisher:
         place = self.layout.on_floor(self.rng, (0.45, 0.45), 0, near=2.2)
         if place is None:
             return
-        up, wide = self.rng.uniform(1.3, 1.6), self.rng.uniform(0.38, 0.5)
+        height, diameter = self.rng.uniform(1.3, 1.6), self.rng.uniform(0.38, 0.5)
         metal = make_texture(self.rng, 'plain', (0.25, 0.25, 0.25))
         cloth = make_texture(self.rng, 'plain', warm(self.rng, 0.75, 0.9))
         self.add('lamp', 'cylinder', (*place, 0.02), (0.32, 0.32, 0.04), metal)
-        self.add('lamp', 'cylinder', (*place, up / 2), (0.08, 0.08, up), metal)
+        self.add('lamp', 'cylinder', (*place, height / 2), (0.08, 0.08, height), metal)
         shape = self.rng.choice(['sphere', 'cylinder'])
-        tall = wide if shape == 'sphere' else 0.35
+        shade_height = diameter if shape == 'sphere' else 0.35
         glow = self.rng.choice([0, 0.35])
-        self.add('lamp', shape, (*place, up + tall / 2 - 0.03), (wide, wide, tall), cloth, tile=1.0, glow=glow)
+        center, size = (*place, height + shade_height / 2 - 0.03), (diameter, diameter, shade_height)
+        self.add('lamp', shape, center, size, cloth, tile=1.0, glow=glow)
