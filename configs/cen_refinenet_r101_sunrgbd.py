@@ -1,4 +1,4 @@
-# The authors' published code has no settings for SUN RGB-D: this is their recipe for NYUDv2.
+# The authors' settings for NYUDv2, applied to SUN RGB-D; their published code has no complete recipe for it.
 _base_ = [
     '_base_/models/cen_refinenet_r101.py',
     '_base_/datasets/sunrgbd.py',

@@ -1,4 +1,4 @@
-# A light network for NYUDv2, a twentieth of the paper's: small neck, small crops, batches that a CPU can bear.
+# A light network for NYUDv2 with a small neck and small crops, which also trains on a CPU.
 _base_ = [
     '_base_/models/cen_refinenet_r101.py',
     '_base_/datasets/nyudv2.py',

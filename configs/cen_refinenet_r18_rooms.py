@@ -1,4 +1,4 @@
-# The embedded default: trains in minutes on a CPU, from scratch, with `--amp`.
+# The network of `make demo`: trains from random weights, in minutes on a CPU with `--amp`.
 _base_ = [
     '_base_/models/cen_refinenet_r101.py',
     '_base_/datasets/rooms.py',
@@ -10,7 +10,7 @@ model = dict(
     backbone=dict(
         depth=18,
         exchange=r'layer\d\.\d+\.bn1',  # between the two convolutions of every block
-        norm_eval=False,  # from scratch, norms gather their own statistics
+        norm_eval=False,  # from random weights, the norms learn their own statistics
         zero_init_residual=False,
         init_cfg=None,
     ),
@@ -18,5 +18,5 @@ model = dict(
     decode_head=dict(in_channels=64, num_classes=17, dropout_ratio=0.1),
     sparsity=dict(loss_weight=2e-3),
 )
-# In 375 steps a scale gets from 1 to the threshold only at ten times the network's learning rate.
+# In 375 iterations, a scale falls from 1 to the threshold only with ten times the learning rate of the network.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'bn1.norms': dict(lr_mult=10, decay_mult=0)}))

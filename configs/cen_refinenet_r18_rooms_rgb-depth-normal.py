@@ -1,4 +1,4 @@
-# Three modalities: surface normals, 8 bit, join RGB and depth.
+# Three modalities: RGB, depth, and surface normals as 8-bit images.
 _base_ = 'cen_refinenet_r18_rooms.py'
 normal = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])
 model = dict(data_preprocessor=dict(modalities=dict(normal=normal)))

@@ -1,4 +1,4 @@
-# A small network for the embedded rooms: minutes on a CPU.
+# A small network for the embedded rooms: trains in minutes on a CPU.
 _base_ = [
     '_base_/models/cen_unet.py',
     '_base_/datasets/rooms_shade-texture2rgb.py',
@@ -10,7 +10,7 @@ model = dict(
     discriminator=dict(base_channels=16),
     sparsity=dict(loss_weight=5e-3),
 )
-# In 1500 steps a scale gets from 1 to the threshold, and the ensemble's weights to their place, only at higher rates.
+# In 1500 iterations, the scales reach the threshold and alpha converges only with higher learning rates.
 custom_keys = {**{f'encoder.{i}.norm': dict(lr_mult=3) for i in range(6)}, 'ensemble.alpha': dict(lr_mult=20)}
 optim_wrapper = dict(generators=dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys=custom_keys)))
 param_scheduler = [

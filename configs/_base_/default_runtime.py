@@ -1,26 +1,10 @@
+# Settings of the segmentation configs.
+_base_ = 'runtime.py'
 default_scope = 'mmseg'
 custom_imports = dict(imports=['cen_mm'], allow_failed_imports=False)
-env_cfg = dict(
-    cudnn_benchmark=True,
-    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
-)
-vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-visualizer = dict(type='cen_mm.MultimodalVisualizer', vis_backends=vis_backends, name='visualizer')
-log_processor = dict(by_epoch=True)
-log_level = 'INFO'
-load_from = None
-resume = False
-randomness = dict(seed=0)
-
+visualizer = dict(type='cen_mm.MultimodalVisualizer', vis_backends=_base_.vis_backends, name='visualizer')
 default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=5, max_keep_ckpts=2, save_best='mIoU'),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
+    checkpoint=dict(save_best='mIoU'),  # of the ensemble
     visualization=dict(type='SegVisualizationHook'),
 )
-custom_hooks = [dict(type='cen_mm.ExchangeHook')]
-
 tta_model = dict(type='cen_mm.MultimodalTTAModel')

@@ -1,4 +1,4 @@
-# Feature fusion by concatenation: a backbone for each modality, fused after every stage.
+# Feature-level fusion by concatenation: one backbone per modality, fused after every stage.
 _base_ = '../cen_refinenet_r18_rooms.py'
 model = dict(
     type='cen_mm.FusionSegmentor',

@@ -1,3 +1,3 @@
-# Early fusion: one network, whose first convolution sees the channels of both modalities.
+# Early fusion: one network whose first convolution takes the channels of both modalities.
 _base_ = '../cen_refinenet_r18_rooms.py'
 model = dict(type='cen_mm.FusionSegmentor', backbone=dict(exchange=None), sparsity=None)

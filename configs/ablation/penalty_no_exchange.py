@@ -1,3 +1,3 @@
-# The penalty alone, on CEN's halves: no scale is below 0, so nothing is exchanged.
+# Penalty without exchange: no scale is below the threshold 0.
 _base_ = '../cen_refinenet_r18_rooms.py'
 model = dict(backbone=dict(threshold=0))

@@ -1,8 +1,3 @@
-# Feature fusion by self-attention: gates choose from the features of both backbones, after every stage.
-_base_ = '../cen_refinenet_r18_rooms.py'
-model = dict(
-    type='cen_mm.FusionSegmentor',
-    backbone=dict(exchange=None),
-    fusion=dict(type='cen_mm.SelfAttentionFusion', in_channels=_base_.model.neck.in_channels),
-    sparsity=None,
-)
+# Feature-level fusion by self-attention: gates weight the features of both backbones after every stage.
+_base_ = 'concat.py'
+model = dict(fusion=dict(type='cen_mm.SelfAttentionFusion'))

@@ -1,3 +1,3 @@
-# All shared: one network, norms too, for both modalities; the ensemble is learnt as CEN's.
+# Everything is shared, norms included. The ensemble is trained as in CEN.
 _base_ = '../cen_refinenet_r18_rooms.py'
-model = dict(private_norms=False, backbone=dict(exchange=None), sparsity=None)
+model = dict(per_modality_norms=False, backbone=dict(exchange=None), sparsity=None)

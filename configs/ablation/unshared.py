@@ -1,3 +1,3 @@
-# Nothing shared: convolutions and norms are private, nothing is exchanged; the ensemble is learnt as CEN's.
+# Nothing is shared or exchanged: convolutions and norms per modality. The ensemble is trained as in CEN.
 _base_ = '../cen_refinenet_r18_rooms.py'
-model = dict(private_convs=True, backbone=dict(exchange=None), sparsity=None)
+model = dict(per_modality_convs=True, backbone=dict(exchange=None), sparsity=None)

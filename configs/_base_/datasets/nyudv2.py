@@ -1,23 +1,23 @@
-# NYUDv2, RGB and depth, through the authors' pipeline.
+# NYUDv2, RGB and depth, with the authors' pipeline.
 dataset_type = 'cen_mm.NYUDepthV2Dataset'
 data_root = '{{$CEN_MM_NYUDV2:data/nyudv2/}}'
-depth_scale = 5000  # steps of the 16-bit depth PNG a metre
+depth_scale = 5000  # depth units per meter in the 16-bit PNG files
 crop_size = (500, 500)
 
 data_preprocessor = dict(
     type='cen_mm.MultimodalDataPreProcessor',
     modalities=dict(
         rgb=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
-        depth=dict(mean=[0.0, 0.0, 0.0], std=[1.0, 1.0, 1.0]),  # metres as they are
+        depth=dict(mean=[0.0, 0.0, 0.0], std=[1.0, 1.0, 1.0]),  # in meters, not normalized
     ),
     size_divisor=1,
 )
 
 load = [
     dict(type='LoadImageFromFile'),
-    dict(type='cen_mm.LoadDepth', scale=depth_scale),
-    dict(type='cen_mm.LoadModality', key='normal'),  # these two where the data set's `modalities` name them
-    dict(type='cen_mm.LoadModality', key='reshading'),
+    dict(type='cen_mm.LoadDepth', depth_scale=depth_scale),
+    dict(type='cen_mm.LoadModality', key='normal'),  # normal and reshading are loaded if `modalities` of the data set
+    dict(type='cen_mm.LoadModality', key='reshading'),  # lists them
 ]
 train_pipeline = [
     *load,
@@ -27,7 +27,7 @@ train_pipeline = [
     dict(
         type='cen_mm.CenterPad',
         size=crop_size,
-        # The authors pad both images with ImageNet's mean, cut to an integer; the image is BGR here, depth in metres.
+        # The authors pad both images with the integer part of ImageNet's mean. The image is BGR, depth in meters.
         pad_val=dict(
             img=[103, 116, 123], depth=[123 / depth_scale, 116 / depth_scale, 103 / depth_scale], gt_seg_map=255
         ),

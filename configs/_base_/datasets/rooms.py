@@ -1,4 +1,4 @@
-# The embedded data set (tools/dataset_converters/render_rooms.py), in NYUDv2's layout: 17 of its 40 classes.
+# The embedded data set (made by tools/render_rooms.py) in NYUDv2's layout, with 17 of its 40 classes.
 _base_ = 'nyudv2.py'
 data_root = 'data/rooms/nyudv2/'
 metainfo = dict(
@@ -7,7 +7,7 @@ metainfo = dict(
         'ceiling', 'box', 'lamp', 'otherstructure', 'otherfurniture', 'otherprop',
     ]
 )  # fmt: skip
-data_preprocessor = dict(modalities=dict(depth=dict(mean=[2.5, 2.5, 2.5], std=[1.5, 1.5, 1.5])))  # metres
+data_preprocessor = dict(modalities=dict(depth=dict(mean=[2.5, 2.5, 2.5], std=[1.5, 1.5, 1.5])))  # meters
 
 train_pipeline = [
     *_base_.load,

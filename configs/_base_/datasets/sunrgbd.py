@@ -1,4 +1,4 @@
-# SUN RGB-D, RGB and depth: the pipelines of NYUDv2, whose layout and depth unit the converter writes.
+# SUN RGB-D, RGB and depth. The converter writes NYUDv2's layout and depth units, so NYUDv2's pipelines are used.
 _base_ = 'nyudv2.py'
 dataset_type = 'cen_mm.SUNRGBDDataset'
 data_root = '{{$CEN_MM_SUNRGBD:data/sunrgbd/}}'

@@ -1,4 +1,5 @@
-# SegFormer (mmseg's segformer_mit-b2).
+# SegFormer (segformer_mit-b2 in mmseg).
+_base_ = 'cen_segmentor.py'
 mit = dict(
     type='mmseg.MixVisionTransformer',
     in_channels=3,
@@ -18,27 +19,14 @@ mit = dict(
     ),
 )
 model = dict(
-    type='cen_mm.CENSegmentor',
     backbone=dict(
         type='cen_mm.MultimodalBackbone',
         backbone=mit,
-        # The norm of every residual unit, before attention and before the mix-FFN: like bn2, its output goes straight
-        # into layers that mix the channels. The other norms stand on the trunk, or see the reduced keys alone.
+        # The norms inside the residual units, before attention and before the mix-FFN. Like bn2 of a bottleneck, they
+        # are followed by a layer that mixes the channels. The other norms are outside the residual units.
         exchange=r'\.norm[12]$',
         threshold=2e-2,
     ),
-    decode_head=dict(
-        type='SegformerHead',
-        in_channels=[64, 128, 320, 512],
-        in_index=[0, 1, 2, 3],
-        channels=256,
-        dropout_ratio=0.1,
-        num_classes=40,
-        norm_cfg=dict(type='BN'),
-        align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),  # mean over labelled pixels alone
-    ),
-    sparsity=dict(loss_weight=3 * 2e-4, channels='parts'),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
+    decode_head=dict(type='SegformerHead', in_channels=[64, 128, 320, 512], in_index=[0, 1, 2, 3], channels=256),
+    auxiliary_head=None,
 )

@@ -1,4 +1,4 @@
-# U-Net and patch discriminator as the authors run them on 256x256 images.
+# U-Net and patch discriminator with the authors' settings for 256x256 images.
 model = dict(
     type='cen_mm.CENTranslation',
     generator=dict(
@@ -12,5 +12,5 @@ model = dict(
     modalities=['reshading', 'edge_texture'],
     sparsity=dict(loss_weight=1e-3, channels='parts'),
     loss_config=dict(pixel_loss_weight=100.0),
-    test_mode='deterministic',  # 'authors': dropout stays on
+    test_mode='deterministic',  # 'authors': dropout is on in tests
 )

@@ -1,5 +1,5 @@
-# UPerNet on ConvNeXt-T (mmseg's convnext-tiny_upernet). The backbone is mmpretrain's: `pip install mmpretrain`.
-loss_decode = dict(type='CrossEntropyLoss', avg_non_ignore=True)  # mean over labelled pixels alone
+# UPerNet with ConvNeXt-T (convnext-tiny_upernet in mmseg). The backbone needs mmpretrain: `pip install '.[networks]'`.
+_base_ = 'cen_segmentor.py'
 convnext = dict(
     type='mmpretrain.ConvNeXt',
     arch='tiny',
@@ -14,12 +14,11 @@ convnext = dict(
     ),
 )
 model = dict(
-    type='cen_mm.CENSegmentor',
     backbone=dict(
         type='cen_mm.MultimodalBackbone',
         backbone=convnext,
-        # The one norm of every residual block, after its depthwise convolution and before the layers that mix the
-        # channels: bn2's place in a bottleneck. Norms between the stages would give up the trunk itself.
+        # The norm inside every residual block, after the depthwise convolution. Like bn2 of a bottleneck, it is
+        # followed by a layer that mixes the channels. The norms between the stages are outside the residual blocks.
         exchange=r'stages\.\d\.\d+\.norm',
         threshold=2e-2,
     ),
@@ -29,26 +28,6 @@ model = dict(
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 2, 3, 6),
         channels=512,
-        dropout_ratio=0.1,
-        num_classes=40,
-        norm_cfg=dict(type='BN'),
-        align_corners=False,
-        loss_decode=loss_decode,
     ),
-    auxiliary_head=dict(
-        type='FCNHead',
-        in_channels=384,
-        in_index=2,
-        channels=256,
-        num_convs=1,
-        concat_input=False,
-        dropout_ratio=0.1,
-        num_classes=40,
-        norm_cfg=dict(type='BN'),
-        align_corners=False,
-        loss_decode=dict(loss_weight=0.8, **loss_decode),  # a mean over both modalities: 0.4 for each, as in mmseg
-    ),
-    sparsity=dict(loss_weight=3 * 2e-4, channels='parts'),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
+    auxiliary_head=dict(in_channels=384),
 )

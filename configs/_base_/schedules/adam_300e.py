@@ -1,5 +1,5 @@
-# The authors' schedule of translation: Adam for each network, a constant rate.
-adam = dict(type='cen_mm.FusedAdam', lr=2e-4, betas=(0.5, 0.999))
+# The authors' schedule for translation: Adam with a constant learning rate for each network.
+adam = dict(type='cen_mm.fused_adam', lr=2e-4, betas=(0.5, 0.999))
 optim_wrapper = dict(
     constructor='MultiOptimWrapperConstructor',
     generators=dict(type='OptimWrapper', optimizer=adam),

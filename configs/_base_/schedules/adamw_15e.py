@@ -1,9 +1,9 @@
-# A short run from scratch: warm-up, then cosine.
+# A short run from random weights: linear warm-up, then cosine decay.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='cen_mm.GroupingOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=8e-4, weight_decay=1e-2),
-    clip_grad=dict(max_norm=1.0),  # RefineNet has no norms of its own, and diverges without
+    clip_grad=dict(max_norm=1.0),  # RefineNet has no norm layers and diverges without clipping
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=3, by_epoch=True, convert_to_iter_based=True),

@@ -1,4 +1,4 @@
-# mmseg's schedule for SegFormer, in epochs: AdamW, warm-up, then a linear fall to zero.
+# mmseg's schedule for SegFormer, in epochs: AdamW, linear warm-up, then linear decay to zero.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='cen_mm.GroupingOptimWrapperConstructor',

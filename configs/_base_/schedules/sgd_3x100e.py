@@ -1,4 +1,4 @@
-# The authors' schedule: three stages of 100 epochs, two learning rates, the momentum afresh at each stage.
+# The authors' schedule: three stages of 100 epochs, two learning rates, momentum reset at the start of each stage.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='cen_mm.GroupingOptimWrapperConstructor',
@@ -9,7 +9,7 @@ param_scheduler = [
     dict(
         type='cen_mm.StageLR',
         milestones=[100, 200],
-        rates=[[5e-4, 2.5e-4, 1e-4], [3e-3, 1.5e-3, 7e-4]],  # backbone; the rest
+        stage_lrs=[[5e-4, 2.5e-4, 1e-4], [3e-3, 1.5e-3, 7e-4]],  # backbone; all other parameters
         by_epoch=True,
     )
 ]
