@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# tools/dist_test.sh CONFIG CHECKPOINT GPUS [flags of test.py]; several machines: set NNODES, NODE_RANK, MASTER_ADDR, PORT.
+# Usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [options of test.py]
+# For several machines, set NNODES, NODE_RANK, MASTER_ADDR and PORT.
 set -e
 CONFIG=$1
 CHECKPOINT=$2

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# tools/dist_train.sh CONFIG GPUS [flags of train.py]; several machines: set NNODES, NODE_RANK, MASTER_ADDR, PORT.
+# Usage: tools/dist_train.sh CONFIG GPUS [options of train.py]
+# For several machines, set NNODES, NODE_RANK, MASTER_ADDR and PORT.
 set -e
 CONFIG=$1
 GPUS=$2

@@ -1,4 +1,4 @@
-"""Draws every learning rate of a config over the run. No data and no weights are needed.
+"""Plots all learning rates of a config over the epochs. It needs no data and no weights.
 
 python tools/analysis_tools/plot_schedule.py configs/cen_refinenet_r101_nyudv2.py schedule.png
 """
@@ -12,18 +12,18 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 
-import cen_mm  # noqa: F401  patches the stack and registers the scope
+import cen_mm  # noqa: F401  makes the stack importable and registers the scope
 
 
 def learning_rates(cfg: Config, epoch_length: int) -> dict[str, list[float]]:
-    """One curve of a value an iteration for each set of parameters that shares its rate all along.
+    """Computes the learning rate of each iteration, for each set of parameters with equal learning rates.
 
     Args:
-        cfg: with `model`, `optim_wrapper`, `param_scheduler` and an epoch-based `train_cfg`.
-        epoch_length: iterations an epoch.
+        cfg: config with `model`, `optim_wrapper`, `param_scheduler` and an epoch-based `train_cfg`.
+        epoch_length: iterations per epoch.
 
     Returns:
-        Curves, by the number of parameter tensors and the first part of their names.
+        One curve per set. Its key lists the first part of the parameters' names and the number of parameter tensors.
     """
     model = MODELS.build(cfg.model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -49,26 +49,28 @@ def learning_rates(cfg: Config, epoch_length: int) -> dict[str, list[float]]:
                 scheduler.step()
     shared = {}
     for curve, group in zip(curves, wrapper.param_groups):
-        of_model = [names[id(parameter)] for parameter in group['params'] if id(parameter) in names]
-        if of_model:  # mmengine adds a group of its own, to log the base rate
-            shared.setdefault(tuple(curve), Counter()).update(of_model)
-    return {', '.join(f'{name} ({n})' for name, n in who.items()): list(curve) for curve, who in shared.items()}
+        model_names = [names[id(parameter)] for parameter in group['params'] if id(parameter) in names]
+        if model_names:  # mmengine adds an extra group to log the base learning rate
+            shared.setdefault(tuple(curve), Counter()).update(model_names)
+    return {', '.join(f'{name} ({n})' for name, n in counts.items()): list(curve) for curve, counts in shared.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
-    parser.add_argument('out', help='PNG to write')
-    parser.add_argument('--epoch-length', type=int, default=132, help="iterations an epoch (132, NYUDv2's 795 // 6)")
+    parser.add_argument('out', help='PNG file to write')
+    parser.add_argument(
+        '--epoch-length', type=int, default=132, help='iterations per epoch (default: 132 = 795 // 6, for NYUDv2)'
+    )
     args = parser.parse_args()
-    MMLogger.get_instance('plot_schedule', log_level='ERROR')  # mmengine lists the options of every parameter
+    MMLogger.get_instance('plot_schedule', log_level='ERROR')  # mmengine logs the options of every parameter
     cfg = Config.fromfile(args.config)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     figure = Figure(figsize=(9, 5), layout='constrained')
     axis = figure.subplots()
-    for who, curve in learning_rates(cfg, args.epoch_length).items():
-        axis.plot([i / args.epoch_length for i in range(len(curve))], curve, label=who)
-        print(f'{who}: {curve[0]:g} to {curve[-1]:g}, between {min(curve):g} and {max(curve):g}')
+    for label, curve in learning_rates(cfg, args.epoch_length).items():
+        axis.plot([i / args.epoch_length for i in range(len(curve))], curve, label=label)
+        print(f'{label}: {curve[0]:g} to {curve[-1]:g}, between {min(curve):g} and {max(curve):g}')
     axis.set(xlabel='epoch', ylabel='learning rate', yscale='log', title=args.config)
     axis.legend()
     axis.grid(alpha=0.3)

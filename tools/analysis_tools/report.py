@@ -1,4 +1,4 @@
-"""Writes one page of a run, of segmentation or translation: scores of every branch, curves, exchange and pictures.
+"""Writes a page about a run of segmentation or translation: scores of all branches, curves, exchange and images.
 
 python tools/analysis_tools/report.py work_dirs/cen_refinenet_r18_rooms
 """
@@ -13,18 +13,21 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from prettytable import PrettyTable
 
-# Scores that get curves of their own, and their titles.
+# Scores that are plotted in a separate panel, and the titles of the panels.
 CURVES = {
     'mIoU': 'mean IoU, %',
     'L1': 'L1',
     'FID': 'FID, 8-bit images',
     'FD-Lite0': 'FD-Lite0, 8-bit images',
 }
-PICTURES = 12
+MAX_IMAGES = 12
 
 
 def read_scalars(work_dir: Path) -> list[dict]:
-    """What the runs in a work directory logged, first run first; a resumed run goes on where the other ended."""
+    """Reads the logs of all training runs in a work directory, in order.
+
+    The log of a resumed run replaces the rows of earlier runs from its first iteration on.
+    """
     rows = []
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
         new = [json.loads(line) for line in path.read_text().splitlines()]
@@ -34,7 +37,7 @@ def read_scalars(work_dir: Path) -> list[dict]:
 
 
 def read_test_scores(work_dir: Path) -> dict[str, float]:
-    """Scores of the last run of tools/test.py; empty if there was none."""
+    """Reads the scores of the last run of tools/test.py. The result is empty if there is none."""
     for path in sorted(work_dir.glob('*/*.json'), reverse=True):
         scores = json.loads(path.read_text())
         if any(key in scores for key in CURVES):
@@ -42,8 +45,8 @@ def read_test_scores(work_dir: Path) -> dict[str, float]:
     return {}
 
 
-def table_of(scores: dict[str, float]) -> PrettyTable:
-    """Branches by scores."""
+def format_table(scores: dict[str, float]) -> PrettyTable:
+    """Formats the scores, with one row per branch."""
     branches = list(dict.fromkeys(key.split('/')[0] for key in scores if '/' in key))
     columns = [key for key in scores if any(f'{name}/{key}' in scores for name in branches)] or list(scores)
     table = PrettyTable(['branch', *columns])
@@ -53,13 +56,13 @@ def table_of(scores: dict[str, float]) -> PrettyTable:
 
 
 def draw_curves(rows: list[dict], path: Path) -> None:
-    """Losses, scores, exchange and learning rates over iterations."""
+    """Plots losses, scores, shares of channels below the threshold, and learning rates over the iterations."""
     keys = sorted({key for row in rows for key in row})
     layers = {key for key in keys if key.startswith('exchange/') and key.count('/') > 1}
     panels = {'losses': [key for key in keys if 'loss' in key]}
     for score, title in CURVES.items():
         panels[title] = [key for key in keys if key.split('/')[-1] == score]
-    panels['channels under the threshold'] = [k for k in keys if k.startswith('exchange/') and k not in layers]
+    panels['channels below the threshold'] = [k for k in keys if k.startswith('exchange/') and k not in layers]
     panels['learning rate'] = [key for key in keys if key.split('.')[-1] in ('lr', 'base_lr')]
     panels = {title: keys for title, keys in panels.items() if keys}
     figure = Figure(figsize=(12, 4 * math.ceil(len(panels) / 2)), layout='constrained')
@@ -74,28 +77,28 @@ def draw_curves(rows: list[dict], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('work_dir', type=Path, help='work dir of tools/train.py and tools/test.py')
+    parser.add_argument('work_dir', type=Path, help='work directory of tools/train.py and tools/test.py')
     args = parser.parse_args()
     rows = read_scalars(args.work_dir)
     if not rows:
-        raise SystemExit(f'{args.work_dir} holds no */vis_data/scalars.json: give the work dir of a training run.')
+        raise SystemExit(f'{args.work_dir} has no */vis_data/scalars.json: give the work directory of a training run.')
     draw_curves(rows, args.work_dir / 'curves.png')
     scores = read_test_scores(args.work_dir)
     page = [f'<h1>{html.escape(args.work_dir.name)}</h1>']
     if scores:
-        page.append(table_of(scores).get_html_string(attributes={'border': '1', 'cellpadding': '4'}))
+        page.append(format_table(scores).get_html_string(attributes={'border': '1', 'cellpadding': '4'}))
     figures = [path for path in (args.work_dir / 'curves.png', args.work_dir / 'exchange.png') if path.exists()]
-    drawn = ('*/vis_data/vis_image/test_*.png', 'pictures/*/vis_data/vis_image/test_*.png', 'pictures/*.png')
-    pictures = sorted(path for pattern in drawn for path in args.work_dir.glob(pattern))
-    for path in (*figures, *pictures[:PICTURES]):
+    patterns = ('*/vis_data/vis_image/test_*.png', 'images/*/vis_data/vis_image/test_*.png', 'images/*.png')
+    images = sorted(path for pattern in patterns for path in args.work_dir.glob(pattern))
+    for path in (*figures, *images[:MAX_IMAGES]):
         page.append(f'<p><img src="{html.escape(os.path.relpath(path, args.work_dir))}" style="max-width:100%"></p>')
     report = args.work_dir / 'report.html'
     report.write_text('<!doctype html><meta charset="utf-8">\n' + '\n'.join(page) + '\n')
     if scores:
-        print(table_of(scores))
-    if pictures:
-        print(f'pictures: {pictures[0].parent}')
-    print(f'page:     {report}')
+        print(format_table(scores))
+    if images:
+        print(f'images: {images[0].parent}')
+    print(f'page:   {report}')
 
 
 if __name__ == '__main__':

@@ -1,10 +1,10 @@
-"""Converts the authors' checkpoints to cen_mm's, and back.
+"""Converts checkpoints of the authors' code to checkpoints of cen_mm, and back.
 
 RGB-D segmentation (ResNet-50, 101, 152 with RefineNet):
 python tools/model_converters/cen_to_mm.py model-best.pth.tar cen_r101.pth
 python tools/model_converters/cen_to_mm.py cen_r101.pth model-best.pth.tar --reverse
 
-Translation, whose networks lie in two files; a test needs the generator alone:
+Translation, whose two networks are in separate files (a test needs only the generator):
 python tools/model_converters/cen_to_mm.py --task translation checkpoint-gen.pkl cen_unet.pth
 python tools/model_converters/cen_to_mm.py --task translation checkpoint-gen.pkl cen_unet.pth \
     --discriminator checkpoint-dis.pkl
@@ -20,9 +20,9 @@ import refinenet_keys
 import torch
 import unet_keys
 
-import cen_mm  # noqa: F401  lets torch.load read mmengine's checkpoints, without unpickling code
+import cen_mm  # noqa: F401  lets torch.load read mmengine's checkpoints with weights_only=True
 
-# Each network's names to ours, and back.
+# For each network, the functions that rename its parameters: to our names, and back.
 RENAMES = {
     'segmentation network': (refinenet_keys.to_ours, refinenet_keys.to_theirs),
     **{
@@ -35,24 +35,36 @@ RENAMES = {
 def convert(
     state_dict: dict[str, torch.Tensor], reverse: bool = False, network: str = 'segmentation network'
 ) -> dict[str, torch.Tensor]:
-    """Renames every key, and nothing else.
+    """Renames all keys of a state dict.
+
+    Args:
+        state_dict: parameters and buffers of one network.
+        reverse: whether to convert from cen_mm to the authors' code.
+        network: 'segmentation network', 'generator' or 'discriminator'.
+
+    Returns:
+        The same tensors under the new names.
 
     Raises:
-        ValueError: naming the keys that are unknown.
+        ValueError: if there are unknown keys.
     """
     rename = RENAMES[network][reverse]
     unknown = [key for key in state_dict if not rename(key)]
     if unknown:
-        side = 'cen_mm' if reverse else "the authors' code"
+        source = 'cen_mm' if reverse else "the authors' code"
         raise ValueError(
-            f'{len(unknown)} keys are not of {side}: {", ".join(unknown[:8])}{", ..." if len(unknown) > 8 else ""}. '
-            f'Give a checkpoint of its {network}, or another --task{", or drop --reverse" if reverse else ""}.'
+            f'{len(unknown)} keys are unknown in {source}: {", ".join(unknown[:8])}'
+            f'{", ..." if len(unknown) > 8 else ""}. Give a checkpoint of its {network}, or another --task'
+            f'{", or remove --reverse" if reverse else ""}.'
         )
     return {rename(key): value for key, value in state_dict.items()}
 
 
 def read(path: str) -> dict[str, torch.Tensor]:
-    """The state dict in a checkpoint of either side, without a leading `module.`; code is never unpickled."""
+    """Reads the state dict of a checkpoint in either format, without unpickling code.
+
+    The prefix ``module.`` is removed from the keys.
+    """
     if not Path(path).is_file():
         raise SystemExit(f'The checkpoint {path} does not exist: give the path of a file.')
     try:
@@ -60,8 +72,8 @@ def read(path: str) -> dict[str, torch.Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError):
         checkpoint = None
     if not isinstance(checkpoint, dict):
-        raise SystemExit(f'{path} is no file of weights: write it with torch.save(network.state_dict(), FILE).')
-    for value in checkpoint.values():  # the state dict may lie under a key, beside the epoch and the optimiser
+        raise SystemExit(f'{path} does not contain weights: write it with torch.save(network.state_dict(), FILE).')
+    for value in checkpoint.values():  # the state dict may be one of several entries
         if isinstance(value, dict) and value and all(isinstance(tensor, torch.Tensor) for tensor in value.values()):
             checkpoint = value
             break
@@ -69,16 +81,16 @@ def read(path: str) -> dict[str, torch.Tensor]:
 
 
 def segmentation(args: argparse.Namespace) -> str:
-    """Converts one file, and says what it holds."""
+    """Converts the checkpoint of a segmentation network, and returns a description of it."""
     state_dict = read(args.src)
     converted = convert(state_dict, args.reverse)
-    said = refinenet_keys.describe(state_dict if args.reverse else converted)
+    description = refinenet_keys.describe(state_dict if args.reverse else converted)
     torch.save({'segmenter' if args.reverse else 'state_dict': converted}, args.dst)
-    return said
+    return description
 
 
 def translation(args: argparse.Namespace) -> str:
-    """Converts the generator's file and, if named, the discriminator's, and says what they hold."""
+    """Converts the generator and, if given, the discriminator, and returns a description of both."""
     if not args.reverse:
         ours = convert(read(args.src), network='generator')
         if args.discriminator:
@@ -86,21 +98,21 @@ def translation(args: argparse.Namespace) -> str:
                 ours.update(convert(read(args.discriminator), network='discriminator'))
             except ValueError as error:
                 raise SystemExit(f'{args.discriminator}: {error}') from error
-        said = unet_keys.describe(ours)
+        description = unet_keys.describe(ours)
         torch.save({'state_dict': ours}, args.dst)
-        return said
+        return description
     ours = read(args.src)
-    judge = {key: ours.pop(key) for key in list(ours) if key.startswith('discriminators.')}
+    discriminator = {key: ours.pop(key) for key in list(ours) if key.startswith('discriminators.')}
     files = {args.dst: convert(ours, True, 'generator')}
     if args.discriminator:
-        if not judge:
-            raise ValueError('it holds no discriminator, so drop --discriminator.')
-        files[args.discriminator] = convert(judge, True, 'discriminator')
-        ours.update(judge)
-    said = unet_keys.describe(ours)
+        if not discriminator:
+            raise ValueError('The checkpoint contains no discriminator: remove --discriminator.')
+        files[args.discriminator] = convert(discriminator, True, 'discriminator')
+        ours.update(discriminator)
+    description = unet_keys.describe(ours)
     for path, theirs in files.items():
         torch.save(theirs, path)
-    return said
+    return description
 
 
 def main() -> None:
@@ -108,16 +120,16 @@ def main() -> None:
     parser.add_argument('src', help='checkpoint to read')
     parser.add_argument('dst', help='checkpoint to write')
     parser.add_argument('--task', choices=['segmentation', 'translation'], default='segmentation')
-    parser.add_argument('--discriminator', help="the authors' file of translation's discriminator, beside SRC or DST")
-    parser.add_argument('--reverse', action='store_true', help="from cen_mm's to the authors' format")
+    parser.add_argument('--discriminator', help="the authors' file of the discriminator (translation only)")
+    parser.add_argument('--reverse', action='store_true', help="convert from cen_mm's to the authors' format")
     args = parser.parse_args()
     if args.discriminator and args.task == 'segmentation':
-        raise SystemExit('--discriminator belongs to translation: add --task translation, or drop it.')
+        raise SystemExit('--discriminator is only for translation: add --task translation, or remove --discriminator.')
     try:
-        said = {'segmentation': segmentation, 'translation': translation}[args.task](args)
+        description = {'segmentation': segmentation, 'translation': translation}[args.task](args)
     except ValueError as error:
         raise SystemExit(f'{args.src}: {error}') from error
-    print(f'{args.dst}: {said}')
+    print(f'{args.dst}: {description}')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Names of CEN-RefineNet's parameters: the authors' and ours."""
+"""Parameter names of CEN-RefineNet: the authors' names and ours."""
 
 import re
 
@@ -9,21 +9,24 @@ BACKBONE = re.compile(r'(conv1|bn1|layer[1-4]\.\d+\.(conv[123]|bn[123]|downsampl
 
 
 def decoder_names() -> dict[str, str]:
-    """Layers of decoder and classifier: the authors' name to ours."""
+    """Maps the authors' layer names in the decoder and the classifier to ours."""
     names = {'clf_conv': 'decode_head.conv_seg'}
-    for theirs in range(1, 5):
-        ours = f'neck.levels.{theirs - 1}'
-        names[f'p_ims1d2_outl{theirs}_dimred'] = f'{ours}.reduce'
-        if theirs > 1:
-            names[f'adapt_stage{theirs}_b2_joint_varout_dimred'] = f'{ours}.join'
+    for level in range(1, 5):
+        ours = f'neck.blocks.{level - 1}'
+        names[f'p_ims1d2_outl{level}_dimred'] = f'{ours}.reduce_conv'
+        if level > 1:
+            names[f'adapt_stage{level}_b2_joint_varout_dimred'] = f'{ours}.fusion_conv'
         for link in range(4):
-            names[f'mflow_conv_g{theirs}_pool.0.{link + 1}_outvar_dimred'] = f'{ours}.pool.convs.{link}'
-        for stage, units, num_units in ((f'adapt_stage{theirs}', 'adapt', 2), (f'mflow_conv_g{theirs}', 'output', 3)):
+            names[f'mflow_conv_g{level}_pool.0.{link + 1}_outvar_dimred'] = f'{ours}.pool.convs.{link}'
+        for stage, units, num_units in (
+            (f'adapt_stage{level}', 'input_units', 2),
+            (f'mflow_conv_g{level}', 'output_units', 3),
+        ):
             for unit in range(num_units):
                 names[f'{stage}_b.0.{unit + 1}_conv'] = f'{ours}.{units}.units.{unit}.0'
                 names[f'{stage}_b.0.{unit + 1}_conv_relu_varout_dimred'] = f'{ours}.{units}.units.{unit}.2'
-        if theirs < 4:
-            names[f'mflow_conv_g{theirs}_b3_joint_varout_dimred'] = f'{ours}.pass_on'
+        if level < 4:
+            names[f'mflow_conv_g{level}_b3_joint_varout_dimred'] = f'{ours}.output_conv'
     return names
 
 
@@ -32,7 +35,7 @@ DECODER_BACK = {ours: theirs for theirs, ours in DECODER.items()}
 
 
 def to_ours(key: str) -> str:
-    """Our name of the authors' key; empty if it is none of theirs."""
+    """Converts a key of the authors to ours. Returns an empty string for an unknown key."""
     layer, _, parameter = key.replace('.module.', '.').rpartition('.')
     if key == 'alpha':
         return 'ensemble.alpha'
@@ -46,7 +49,7 @@ def to_ours(key: str) -> str:
 
 
 def to_theirs(key: str) -> str:
-    """The authors' name of our key; empty if it is none of ours."""
+    """Converts one of our keys to the authors' key. Returns an empty string for an unknown key."""
     layer, _, parameter = key.rpartition('.')
     if key == 'ensemble.alpha':
         return 'alpha'
@@ -59,18 +62,18 @@ def to_theirs(key: str) -> str:
 
 
 def describe(state_dict: dict[str, torch.Tensor]) -> str:
-    """Depth, classes and modalities of a state dict of ours, read from its keys and shapes.
+    """Describes one of our state dicts: the depth of the network, and the numbers of classes and modalities.
 
     Raises:
-        ValueError: if a part is missing or the depth is none of ResNet-50, 101 and 152.
+        ValueError: if a part is missing, or the backbone is not ResNet-50, 101 or 152.
     """
     missing = [key for key in ('ensemble.alpha', 'decode_head.conv_seg.weight', 'backbone.conv1.weight') if
                key not in state_dict]  # fmt: skip
     if missing:
-        raise ValueError(f'The checkpoint lacks {", ".join(missing)}: it is no whole CEN-RefineNet.')
+        raise ValueError(f'The checkpoint lacks {", ".join(missing)}: it is not a complete CEN-RefineNet.')
     found = {match.groups() for key in state_dict if (match := re.match(r'backbone\.layer(\d)\.(\d+)\.', key))}
     blocks = tuple(sum(stage == str(i) for stage, _ in found) for i in range(1, 5))
     if blocks not in BLOCKS:
-        raise ValueError(f'Stages of {blocks} blocks are no ResNet of {sorted(BLOCKS.values())}.')
+        raise ValueError(f'A backbone with stages of {blocks} blocks is not a ResNet-50, 101 or 152.')
     classes, modalities = len(state_dict['decode_head.conv_seg.weight']), len(state_dict['ensemble.alpha'])
     return f'CEN-RefineNet with ResNet-{BLOCKS[blocks]}, {classes} classes, {modalities} modalities.'

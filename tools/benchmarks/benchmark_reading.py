@@ -1,10 +1,10 @@
-"""Times the reading of training samples: a config's pipeline beside a plain one of PIL and numpy.
+"""Compares the speed of reading training samples: a config's pipeline and a plain one with PIL and numpy.
 
-CEN_MM_NYUDV2=FOLDER python tools/analysis_tools/benchmark_reading.py configs/cen_refinenet_r101_nyudv2.py
+CEN_MM_NYUDV2=FOLDER python tools/benchmarks/benchmark_reading.py configs/cen_refinenet_r101_nyudv2.py
 
-The plain pipeline does what the paper's authors describe, step by step: decode, scale, pad, mirror, crop, normalise,
-to tensors. Both read the same files of RGB, depth and labels in turn, in one process on one thread; its processor
-seconds count.
+The plain pipeline performs the steps that the authors describe: decode, scale, pad, horizontal flip, crop, normalize,
+convert to tensors. Both read the same RGB, depth and label files in alternation, in one process with one thread. The
+processor time is measured.
 """
 
 import argparse
@@ -21,13 +21,22 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.utils import track_iter_progress
 from PIL import Image
 
-import cen_mm  # noqa: F401  patches the stack and registers the scope
+import cen_mm  # noqa: F401  makes the stack importable and registers the scope
 
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
 
 
-def read_plainly(paths: dict, size: int, depth_scale: float) -> tuple[torch.Tensor, ...]:
-    """RGB and depth ``(3, size, size)``, labels ``(size, size)``."""
+def read_with_pil(paths: dict, size: int, depth_scale: float) -> tuple[torch.Tensor, ...]:
+    """Reads and augments one sample with PIL and numpy.
+
+    Args:
+        paths: paths of the sample's files, as in mmseg's data sets.
+        size: side of the crop in pixels.
+        depth_scale: depth units per meter.
+
+    Returns:
+        RGB and depth, both ``(3, size, size)``, and labels, ``(size, size)``.
+    """
     files = (paths['modality_paths']['rgb'], paths['modality_paths']['depth'], paths['seg_map_path'])
     images = [Image.open(path) for path in files]
     images[0] = images[0].convert('RGB')
@@ -57,10 +66,10 @@ def read_plainly(paths: dict, size: int, depth_scale: float) -> tuple[torch.Tens
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file of a data set with RGB and depth')
-    parser.add_argument('--samples', type=int, default=48, help='read in a run (48)')
-    parser.add_argument('--runs', type=int, default=5, help='of each, after one that warms up (5)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config: key=value')
+    parser.add_argument('config', help='config file with an RGB-D data set')
+    parser.add_argument('--samples', type=int, default=48, help='number of samples per run (default: 48)')
+    parser.add_argument('--runs', type=int, default=5, help='number of runs after one warm-up run (default: 5)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key=value')
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -68,18 +77,18 @@ def main() -> None:
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope('mmseg')
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    picks = [i % len(dataset) for i in range(args.samples)]
-    paths = [dataset.get_data_info(i) for i in picks]
-    plain = [cfg.crop_size[0], cfg.get('depth_scale', 1.0)]
+    indices = [i % len(dataset) for i in range(args.samples)]
+    paths = [dataset.get_data_info(i) for i in indices]
+    options = [cfg.crop_size[0], cfg.get('depth_scale', 1.0)]
     times = []
     for _ in track_iter_progress(range(args.runs + 1)):
-        _, ours = seconds(lambda: deque((dataset[i] for i in picks), maxlen=1), 'cpu')
-        _, theirs = seconds(lambda: deque((read_plainly(path, *plain) for path in paths), maxlen=1), 'cpu')
-        times.append((ours, theirs))
-    ours, theirs = (statistics.median(column) for column in zip(*times[1:]))
+        _, ours = seconds(lambda: deque((dataset[i] for i in indices), maxlen=1), 'cpu')
+        _, plain = seconds(lambda: deque((read_with_pil(path, *options) for path in paths), maxlen=1), 'cpu')
+        times.append((ours, plain))
+    ours, plain = (statistics.median(column) for column in zip(*times[1:]))
     print(
-        f'\n{args.samples / ours:.1f} samples a second of a core by the config, {args.samples / theirs:.1f} by PIL '
-        f'and numpy: ratio {theirs / ours:.2f}, medians of {args.runs} runs.'
+        f'\nSamples per second and core: {args.samples / ours:.1f} with the config, {args.samples / plain:.1f} with '
+        f'PIL and numpy, ratio {plain / ours:.2f} (medians of {args.runs} runs).'
     )
 
 

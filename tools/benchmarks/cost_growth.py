@@ -1,10 +1,10 @@
-"""Measures how time and memory of a config's network grow with modalities, image size and batch.
+"""Measures how the time and memory of a config's network grow with modalities, image size and batch size.
 
-python tools/analysis_tools/cost_growth.py configs/cen_refinenet_r18_nyudv2.py --out growth
+python tools/benchmarks/cost_growth.py configs/cen_refinenet_r18_nyudv2.py --out growth
 
-Weights and images are random. All cases run in turn, so that a slow minute of the machine meets each of them. Writes
-OUT.md, the table, and OUT.png; "of one" is the time over that of M times one modality, or of as many times the pixels
-or images as in the first row of its part.
+Weights and images are random. The cases run in alternation, so that a slow phase of the machine affects all of them.
+The table is written to OUT.md, and a plot to OUT.png. The table has three parts: modalities, image size and batch. The
+column "relative" is the time divided by the time that linear growth from the first row of the part would give.
 """
 
 import argparse
@@ -14,12 +14,13 @@ from collections import namedtuple
 from functools import partial
 from pathlib import Path
 
-import torch
-from benchmark import our_step, read_config
+from benchmark import MODES, add_common_arguments, our_step, read_config
 from matplotlib.figure import Figure
 from measuring import fresh_memory, seconds
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.utils import track_iter_progress
+
+from cen_mm.engine import set_up_process
 
 Case = namedtuple('Case', 'part modalities height width batch')
 PARTS = ('modalities', 'image size', 'batch')
@@ -27,22 +28,18 @@ PARTS = ('modalities', 'image size', 'batch')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work', choices=('inference', 'training'), default='inference', help='what to time')
+    add_common_arguments(parser)
+    parser.add_argument('--mode', choices=MODES, default='inference', help='what to measure')
     parser.add_argument('--modalities', type=int, nargs='+', default=[1, 2, 3, 4], help='numbers of modalities')
     parser.add_argument('--scales', type=float, nargs='+', default=[0.5, 1, 1.5], help='factors of height and width')
-    parser.add_argument('--batches', type=int, nargs='+', default=[1, 2, 4], help='images of every modality')
-    parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help="480 640; in translation the config's")
-    parser.add_argument('--amp', action='store_true', help='bfloat16 by autocast')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu or cuda')
-    parser.add_argument('--runs', type=int, default=5, help='of every case, after one that warms up (5)')
-    parser.add_argument('--out', type=Path, default=Path('growth'), help='table and plot, without suffix (growth)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config: key=value')
+    parser.add_argument('--batches', type=int, nargs='+', default=[1, 2, 4], help='images per modality')
+    out = 'output files without suffix (default: growth)'
+    parser.add_argument('--out', type=Path, default=Path('growth'), help=out)
     return parser.parse_args()
 
 
 def with_modalities(cfg: Config, number: int) -> Config:
-    """The config with that many modalities, all prepared like its first."""
+    """Returns a copy of the config with this number of modalities, all preprocessed like its first one."""
     cfg = copy.deepcopy(cfg)
     names = [f'm{i}' for i in range(number)]
     if 'modalities' in cfg.model:
@@ -54,7 +51,7 @@ def with_modalities(cfg: Config, number: int) -> Config:
     return cfg
 
 
-def cases_of(args: argparse.Namespace) -> list[Case]:
+def list_cases(args: argparse.Namespace) -> list[Case]:
     height, width = args.shape
     sizes = [tuple(32 * round(scale * side / 32) for side in (height, width)) for scale in args.scales]
     return [
@@ -66,31 +63,35 @@ def cases_of(args: argparse.Namespace) -> list[Case]:
 
 def main() -> None:
     args = parse_args()
+    set_up_process(tune_memory=not args.no_memory_tuning)
     cfg = read_config(args)
-    cases, steps = cases_of(args), {}
+    cases, steps = list_cases(args), {}
     for case in cases:
         vars(args).update(shape=(case.height, case.width), batch=case.batch)
-        steps[case] = partial(our_step, with_modalities(cfg, case.modalities), copy.copy(args), args.work)
+        steps[case] = partial(our_step, with_modalities(cfg, case.modalities), copy.copy(args), args.mode)
     memory = {case: fresh_memory(steps[case], args.device) for case in track_iter_progress(cases)}
     steps = {case: make() for case, make in steps.items()}
     times = {case: [] for case in cases}
     for _ in track_iter_progress(range(args.runs + 1)):
         for case, step in steps.items():
             times[case].append(seconds(step, args.device)[0])
-    lines = ['| modalities | size | batch | seconds | of one | memory (GB) |', '| --- | --- | --- | --- | --- | --- |']
+    lines = [
+        '| modalities | size | batch | seconds | relative | memory (GB) |',
+        '| --- | --- | --- | --- | --- | --- |',
+    ]
     figure = Figure((12, 3.5), layout='constrained')
     for part, axes in zip(PARTS, figure.subplots(1, 3)):
         rows = [case for case in cases if case.part == part]
-        work = [case.modalities * case.height * case.width * case.batch for case in rows]
-        took = [statistics.median(times[case][1:]) for case in rows]
-        for case, amount, value in zip(rows, work, took):
-            share = value / took[0] * work[0] / amount
-            cells = (case.modalities, f'{case.height}x{case.width}', case.batch, f'{value:.3f}', f'{share:.2f}')
+        sizes = [case.modalities * case.height * case.width * case.batch for case in rows]
+        medians = [statistics.median(times[case][1:]) for case in rows]
+        for case, amount, value in zip(rows, sizes, medians):
+            relative = value / medians[0] * sizes[0] / amount
+            cells = (case.modalities, f'{case.height}x{case.width}', case.batch, f'{value:.3f}', f'{relative:.2f}')
             lines.append(f'| {" | ".join(map(str, cells))} | {memory[case] / 1e9:.2f} |')
-        times_first = [amount / work[0] for amount in work]
-        axes.plot(times_first, took, 'o-', label='measured')
-        axes.plot(times_first, [took[0] * factor for factor in times_first], ':', label='linear')
-        axes.set(xlabel=f'{part}, times the first', ylabel='seconds', ylim=(0, None))
+        factors = [amount / sizes[0] for amount in sizes]
+        axes.plot(factors, medians, 'o-', label='measured')
+        axes.plot(factors, [medians[0] * factor for factor in factors], ':', label='linear')
+        axes.set(xlabel=f'{part}, relative to the first', ylabel='seconds', ylim=(0, None))
         axes.legend()
     table = '\n'.join(lines)
     print(f'\n{table}')

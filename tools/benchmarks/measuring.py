@@ -1,0 +1,64 @@
+"""Functions that measure time, memory and the speed of the machine."""
+
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Callable
+
+import torch
+
+Step = Callable[[], object]
+
+
+def seconds(step: Step, device: str) -> tuple[float, float]:
+    """Measures the wall-clock and the processor time of one call, in seconds."""
+    start, cpu = time.perf_counter(), time.process_time()
+    step()
+    if device != 'cpu':
+        torch.cuda.synchronize()
+    return time.perf_counter() - start, time.process_time() - cpu
+
+
+def product_speed(device: str, dtype: torch.dtype) -> float:
+    """Measures the FLOP/s of a large matrix product, the best of five runs."""
+    side = 2048 if device == 'cpu' else 8192
+    a = torch.randn(side, side, device=device).to(dtype)
+    return 2 * side**3 / min(seconds(lambda: a @ a, device)[0] for _ in range(5))
+
+
+def resident(field: str) -> int:
+    """Reads the resident memory of this process in bytes, now (`VmRSS`) or at its peak (`VmHWM`). Linux only."""
+    lines = dict(line.split(':') for line in Path('/proc/self/status').read_text().splitlines())
+    return 1024 * int(lines[field].split()[0])
+
+
+def peak_memory(make: Callable[[], Step], device: str) -> int:
+    """Measures the peak memory in bytes of building a callable and running it twice, including its model."""
+    before = resident('VmRSS') if device == 'cpu' else torch.cuda.memory_allocated()
+    if device != 'cpu':
+        torch.cuda.reset_peak_memory_stats()
+    step = make()
+    for _ in range(2):  # the first run creates the optimizer's state
+        step()
+    return (resident('VmHWM') if device == 'cpu' else torch.cuda.max_memory_allocated()) - before
+
+
+def fresh_memory(make: Callable[[], Step], device: str) -> int:
+    """Measures the peak memory as :func:`peak_memory` does, on the CPU in a new process.
+
+    A new process is needed because a process keeps the memory that it has freed.
+
+    Raises:
+        BrokenProcessPool: if the machine has too little memory.
+    """
+    if device != 'cpu':
+        return peak_memory(make, device)
+    with ProcessPoolExecutor(1, multiprocessing.get_context('fork')) as fresh:
+        global forked
+        forked = make  # cannot be pickled, but the forked process inherits it
+        return fresh.submit(_peak_of_forked).result()
+
+
+def _peak_of_forked() -> int:
+    return peak_memory(forked, 'cpu')

@@ -1,0 +1,38 @@
+"""Arguments and settings that train.py and test.py share."""
+
+import argparse
+import os
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from cen_mm.engine import set_up_process
+
+
+def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Adds the shared arguments, parses the command line and sets up the process."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings to override in the config: key=value; lists as key="[a,b]" without spaces',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--no-memory-tuning', action='store_true', help='return freed memory to the system (CPU only)')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    set_up_process(args.launcher, tune_memory=not args.no_memory_tuning)
+    return args
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Reads the config file and applies the shared arguments and ``work_dir``."""
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    cfg.setdefault('work_dir', str(Path('work_dirs', Path(args.config).stem)))
+    return cfg
