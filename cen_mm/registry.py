@@ -1,4 +1,4 @@
-"""The registries of scope `cen_mm`, children of mmengine's root. Their modules are imported when first needed."""
+"""Registries of the scope `cen_mm`, children of mmengine's root. Their modules are imported when first needed."""
 
 from mmengine import registry as root
 

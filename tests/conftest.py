@@ -1,4 +1,4 @@
-"""Fixtures: a small data set in the authors' layout, the real images where they are at hand, configs, parity files."""
+"""Shared fixtures: configs, small models, small data sets, commands, and reference values of the authors' code."""
 
 import importlib.util
 import io
@@ -19,7 +19,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.utils import ManagerMixin
 
 import cen_mm  # noqa: F401
-from cen_mm.rooms import render
+from rooms import render
 
 ROOT = Path(__file__).parents[1]
 NYUDV2 = os.environ.get('CEN_MM_NYUDV2')
@@ -27,7 +27,7 @@ needs_nyudv2 = pytest.param('nyudv2', marks=pytest.mark.skipif(not NYUDV2, reaso
 
 
 def load_module(path: Path):
-    """A tool or a fixture as a module."""
+    """Loads a Python file, such as a tool, as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -42,7 +42,7 @@ def _mmseg_scope():
 
 
 def without_downloads(part: dict) -> None:
-    """Takes all weights that would be downloaded out of a model's config; skips the test if a library is missing."""
+    """Removes weights that would be downloaded from a model config; skips the test if mmpretrain is missing."""
     for key, value in part.items():
         if isinstance(value, dict) and value.get('type') == 'Pretrained':
             part[key] = None
@@ -54,7 +54,7 @@ def without_downloads(part: dict) -> None:
 
 @pytest.fixture
 def config():
-    """Reads a config by its name and takes out what would be downloaded."""
+    """Returns a function that reads a config by name and removes weights that would be downloaded."""
 
     def read(name: str) -> Config:
         cfg = Config.fromfile(ROOT / 'configs' / name)
@@ -66,7 +66,7 @@ def config():
 
 @pytest.fixture
 def tiny_model(config):
-    """The embedded default with 5 classes; options are as those of --cfg-options."""
+    """Returns a function that builds the rooms model with 5 classes; options have the form of --cfg-options."""
 
     def build(options: dict = {}):  # noqa: B006
         cfg = config('cen_refinenet_r18_rooms.py').model
@@ -79,7 +79,7 @@ def tiny_model(config):
 
 
 def forget_other_runs() -> None:
-    """Loggers, visualisers and message hubs live as long as a process, and a tool makes its own."""
+    """Clears mmengine's global loggers, visualizers and message hubs, because every run of a tool creates new ones."""
     managers = [ManagerMixin]
     for manager in managers:
         managers += manager.__subclasses__()
@@ -88,7 +88,11 @@ def forget_other_runs() -> None:
 
 @pytest.fixture
 def run_tool(monkeypatch):
-    """Runs a tool, in this process, which has imported everything, or in its own, as a user does; gives its output."""
+    """Returns a function that runs a tool and returns its output.
+
+    By default, the tool runs in this process, which has imported the packages already. With ``own_process=True``, and
+    for shell scripts, it runs in a new process. ``fails`` is whether the tool is expected to fail.
+    """
 
     def run(tool: str, *args, fails: bool = False, own_process: bool = False) -> str:
         command = [str(ROOT / 'tools' / tool), *map(str, args)]
@@ -121,7 +125,7 @@ def run_tool(monkeypatch):
 
 @pytest.fixture
 def made_nyudv2(tmp_path) -> Path:
-    """Six 96x72 images in the authors' layout: four for training, two for validation."""
+    """Writes six random 96x72 images in the authors' layout: four for training, two for validation."""
     root = tmp_path / 'nyudv2'
     rng = np.random.default_rng(0)
     for folder in ('rgb', 'masks', 'depth'):
@@ -142,19 +146,19 @@ def made_nyudv2(tmp_path) -> Path:
 
 @pytest.fixture(params=['made', needs_nyudv2])
 def nyudv2(request) -> Path:
-    """The data set made for the tests, and real NYUDv2 where CEN_MM_NYUDV2 names it."""
+    """Runs the test on the generated data set and, if CEN_MM_NYUDV2 is set, on real NYUDv2."""
     return Path(NYUDV2) if request.param == 'nyudv2' else request.getfixturevalue('made_nyudv2')
 
 
 @pytest.fixture
 def any_nyudv2(request) -> Path:
-    """Real NYUDv2 where it is at hand, otherwise the data set made: for tests too long to run on both."""
+    """Real NYUDv2 if CEN_MM_NYUDV2 is set, otherwise the generated data set; for tests that are too slow for both."""
     return Path(NYUDV2) if NYUDV2 else request.getfixturevalue('made_nyudv2')
 
 
 @pytest.fixture(scope='session')
 def rooms(tmp_path_factory) -> Path:
-    """Four rooms to train on and two to test, in Taskonomy's layout, for all tests: copy what you change."""
+    """Renders four rooms for training and two for validation in Taskonomy's layout. Copy them before changing them."""
     out = tmp_path_factory.mktemp('rooms')
     render(out, num_train=4, num_val=2, size=(80, 60), workers=1)
     return out / 'taskonomy'
@@ -162,13 +166,13 @@ def rooms(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='session')
 def parity():
-    """Opens a file of numbers that the authors' code computed."""
+    """Returns a function that opens a file of values computed by the authors' code."""
     return lambda name: np.load(ROOT / 'tests/data/parity' / name)
 
 
 @pytest.fixture(scope='session')
 def seeded():
-    """The rule that fills parameters and inputs by name."""
+    """tests/data/parity/seeded.py as a module. It computes parameters and inputs from their names."""
     return load_module(ROOT / 'tests/data/parity/seeded.py')
 
 

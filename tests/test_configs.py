@@ -1,4 +1,4 @@
-"""Every config builds what it names, and a child of three lines works."""
+"""Every config builds, and the example configs of the README work."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from mmengine.registry import HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS
 from cen_mm.exchange import exchanging_norms
 
 CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('cen_*.py'))
-CONFIGS = [path for path in CONFIGS if not path.stem.startswith('cen_unet')]  # see test_translation
+CONFIGS = [path for path in CONFIGS if not path.stem.startswith('cen_unet')]  # tested in test_translation
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -34,13 +34,13 @@ def test_config_builds(path, config):
 
 
 def readme_configs() -> list[str]:
-    """The configs that the README shows."""
+    """Reads the example configs from the README."""
     blocks = (CONFIGS[0].parents[1] / 'README.md').read_text().split('```python\n')[1:]
     return [block.split('```')[0] for block in blocks if block.startswith("_base_ = 'cen_refinenet")]
 
 
 @pytest.mark.parametrize('text', readme_configs(), ids=['three lines', 'another backbone'])
-def test_configs_of_the_readme(tmp_path, text):
+def test_readme_configs_build(tmp_path, text):
     child = tmp_path / 'child.py'
     child.write_text(text.replace("_base_ = '", f"_base_ = '{CONFIGS[0].parent}/"))
     cfg = Config.fromfile(child)
@@ -55,6 +55,6 @@ def test_configs_of_the_readme(tmp_path, text):
     assert not torch.equal(branches['rgb'], branches['depth'])
 
 
-def test_size_of_the_papers_network(config):
+def test_number_of_parameters_of_refinenet_r101(config):
     model = MODELS.build(config('cen_refinenet_r101_nyudv2.py').model)
     assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 1) == 118.2

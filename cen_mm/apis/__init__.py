@@ -1,4 +1,4 @@
-"""What a user's own code calls."""
+"""Functions for using trained models in your own code."""
 
 from .inference import init_model
 

@@ -1,22 +1,12 @@
-"""Data sets and transforms. Importing it registers everything under the scope `cen_mm`."""
+"""Data sets and transforms. Importing this package registers them in the scope `cen_mm`."""
 
 from .nyudv2 import NYUDepthV2Dataset
 from .sunrgbd import SUNRGBDDataset
 from .taskonomy import TaskonomyDataset
-from .transforms import (
-    AlignToLabel,
-    CenterPad,
-    CropImages,
-    FlipImages,
-    LoadDepth,
-    LoadLabels,
-    LoadModality,
-    LoadTaskonomyImages,
-    PackModalities,
-    PackTranslation,
-    RandomScale,
-    ResizeImages,
-)
+from .transforms.geometry import AlignToLabel, CenterPad, RandomScale
+from .transforms.loading import LoadDepth, LoadLabels, LoadModality
+from .transforms.packing import PackModalities
+from .transforms.translation import CropImages, FlipImages, LoadTaskonomyImages, PackTranslation, ResizeImages
 
 __all__ = [
     'AlignToLabel',

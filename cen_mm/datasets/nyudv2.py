@@ -13,10 +13,16 @@ CLASSES = (
     'refrigerator', 'television', 'paper', 'towel', 'shower curtain', 'box', 'whiteboard', 'person', 'night stand',
     'toilet', 'sink', 'lamp', 'bathtub', 'bag', 'otherstructure', 'otherfurniture', 'otherprop',
 )  # fmt: skip
+DEPTH_SCALE = 5000  # depth units per meter in the 16-bit files of the authors
+
+
+def format_line(rgb: str, label: str, depth: str) -> str:
+    """Formats one line of a list file: the paths of an image's three files, relative to ``data_root``."""
+    return f'{rgb}\t{label}\t{depth}\n'
 
 
 def voc_palette(num_colors: int) -> list[list[int]]:
-    """The colours of PASCAL VOC from 1 on: the bits of the index, spread over red, green and blue."""
+    """Computes the PASCAL VOC palette from color 1 on: the bits of the index are spread over red, green and blue."""
     return [
         [sum(((i >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8)) for channel in range(3)]
         for i in range(1, num_colors + 1)
@@ -25,27 +31,28 @@ def voc_palette(num_colors: int) -> list[list[int]]:
 
 @DATASETS.register_module()
 class NYUDepthV2Dataset(BaseSegDataset):
-    """RGB, depth, other modalities if there are any, and 40 classes of indoor scenes.
+    """Indoor scenes with RGB, depth, optional further modalities, and labels of 40 classes.
 
     Layout::
 
         data_root
         ├── train.txt, val.txt      rgb/000001.png<TAB>masks/000001.png<TAB>depth/000001.png
-        ├── rgb/                    8-bit colour
-        ├── masks/                  8-bit, class 0 to 39, 255 unlabelled; may be smaller than the image: its centre
-        ├── depth/                  16-bit, of the image's size, 0 missing
-        └── normal/, reshading/, ..  any other modality: 8-bit, of the image's size, under the depth file's name
+        ├── rgb/                    8-bit color
+        ├── masks/                  8-bit, classes 0 to 39, 255 = unlabeled; may cover only the center of the image
+        ├── depth/                  16-bit, same size as the RGB image, 0 = missing
+        └── normal/, reshading/, ..  any other modality: 8-bit, same size as the RGB image, same file names as depth
 
-    Fewer classes are chosen as in mmseg, ``metainfo=dict(classes=['wall', ..])``; the others become unlabelled.
+    To use fewer classes, pass ``metainfo=dict(classes=['wall', ..])`` as in mmseg; all others become unlabeled.
 
     Args:
-        modalities: ``rgb``, ``depth`` or the name of another modality's folder. The files of those that are not
-            named are never touched, so they need not exist.
-        **kwargs: of mmseg's BaseSegDataset.
+        modalities: modalities to load: ``rgb``, ``depth`` or the name of another modality's folder. Files of other
+            modalities are never read and need not exist.
+        **kwargs: arguments of mmseg's BaseSegDataset.
 
     Raises:
-        FileNotFoundError: for a list or an image that does not exist.
-        ValueError: for a line of a list that has not three columns, or no modality, or one that is named twice.
+        FileNotFoundError: if the list file or a file listed in it does not exist.
+        ValueError: if a line of the list file does not have three columns, or if ``modalities`` is a string, is empty
+            or has duplicates.
     """
 
     METAINFO = dict(classes=CLASSES, palette=voc_palette(len(CLASSES)))
@@ -54,21 +61,23 @@ class NYUDepthV2Dataset(BaseSegDataset):
         if isinstance(modalities, str) or not modalities or len(set(modalities)) < len(modalities):
             raise ValueError(
                 f'{type(self).__name__}.modalities is {modalities!r}: '
-                'give a list that names at least one modality, and each of them once.'
+                'give a list of at least one modality, without duplicates.'
             )
         self.modalities = tuple(modalities)
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One dict a line of the list: ``img_path``, ``modality_paths``, ``seg_map_path`` and mmseg's keys.
+        """Reads the list file.
 
-        ``img_path`` is the RGB file's or, without RGB, that of the first modality: mmseg's pipelines start from an
-        image, which then tells the size and is not packed.
+        Returns:
+            One dict per line: ``img_path``, ``modality_paths`` {name: path}, ``seg_map_path`` and mmseg's keys.
+            ``img_path`` is the RGB file or, without RGB, the file of the first modality: mmseg's pipelines start from
+            an image. In the second case, it only provides the image size and is not packed.
         """
         if not fileio.exists(self.ann_file, backend_args=self.backend_args):
             raise FileNotFoundError(
-                f'The list {self.ann_file} does not exist: set data_root to the folder of '
-                f'{type(self).__name__} and ann_file to its list.'
+                f'The list file {self.ann_file} does not exist: set data_root to the folder of '
+                f'{type(self).__name__} and ann_file to its list file.'
             )
         data_list = []
         lines = fileio.get_text(self.ann_file, backend_args=self.backend_args).splitlines()
@@ -78,17 +87,18 @@ class NYUDepthV2Dataset(BaseSegDataset):
             columns = line.strip().split('\t')
             if len(columns) != 3:
                 raise ValueError(
-                    f'{self.ann_file}, line {number} has {len(columns)} columns: write '
-                    'the files of image, label and depth, separated by tabs.'
+                    f'{self.ann_file}, line {number} has {len(columns)} columns instead of 3: write '
+                    'the paths of image, label and depth, separated by tabs.'
                 )
             image, label, depth = (column.strip() for column in columns)
-            named, file = dict(rgb=image, depth=depth), depth.partition('/')[2]
-            paths = {name: self._path(named.get(name, f'{name}/{file}')) for name in self.modalities}
+            listed, file_name = dict(rgb=image, depth=depth), depth.partition('/')[2]
+            paths = {name: self._path(listed.get(name, f'{name}/{file_name}')) for name in self.modalities}
             label = self._path(label)
             for path in (*paths.values(), label):
                 if not fileio.exists(path, backend_args=self.backend_args):
                     raise FileNotFoundError(
-                        f'{path}, named in {self.ann_file}, line {number}, does not exist: add it, or drop the line.'
+                        f'{path}, required by {self.ann_file}, line {number}, does not exist: add the file or remove '
+                        'the line.'
                     )
             data_list.append(
                 dict(

@@ -1,4 +1,4 @@
-"""Taskonomy: ten views of the same indoor scenes, one picture a modality."""
+"""Taskonomy: indoor scenes with one image for each of ten modalities."""
 
 from typing import Sequence, Union
 
@@ -11,41 +11,47 @@ MODALITIES = (
     'rgb', 'normal', 'reshading', 'depth_euclidean', 'depth_zbuffer', 'principal_curvature', 'edge_occlusion',
     'edge_texture', 'segment_unsup2d', 'segment_unsup25d',
 )  # fmt: skip
-"""The authors number them in this order, from 0."""
+"""Modality names in the order of the authors' numbers, from 0."""
+
+DEPTH_SCALE = 512  # depth units per meter
+DEPTH_MISSING = 65535  # value of a pixel without depth
+EDGE_MAX = {'edge_occlusion': 11584, 'edge_texture': 11355}  # largest value of each edge modality
 
 
 def modality_name(modality: Union[str, int]) -> str:
-    """The name of a modality that is given by its name or by the authors' number, 0 to 9."""
+    """Returns the name of a modality, given by name or by the authors' number, 0 to 9."""
     if modality in MODALITIES:
         return modality
     if modality in range(len(MODALITIES)):
         return MODALITIES[modality]
     known = ', '.join(f'{number} {name}' for number, name in enumerate(MODALITIES))
-    raise ValueError(f'Taskonomy has no modality {modality!r}: name one of {known}.')
+    raise ValueError(f'Taskonomy has no modality {modality!r}: choose one of {known}, by number or name.')
 
 
 @DATASETS.register_module()
 class TaskonomyDataset(BaseDataset):
-    """Pictures of some modalities, and the one that is to be made of them.
+    """Image translation samples: images of the input modalities and an image of the target modality.
 
     Layout::
 
         data_root
         ├── train_domain.txt, test_domain.txt   {domain}/point_407_view_2_domain_{domain}.png
-        └── rgb/, normal/, reshading/, ..       one folder a modality
+        └── rgb/, normal/, reshading/, ..       one folder per modality
 
-    Each line of a list holds the placeholder ``{domain}`` wherever the modality's name stands in a path.
+    Each line of a list file is a path in which the placeholder ``{domain}`` stands for the modality's name.
 
     Args:
-        ann_file: the list, under ``data_root``. Empty: all PNG files in the folder of the first input; where such a
-            file's name ends in the modality, so do the names of its fellows, else all have the same name.
-        inputs: modalities to start from, by name or by the authors' number, in the order of the network's branches.
-        target: modality to make, by name or number.
-        options: of mmengine's BaseDataset.
+        ann_file: list file, relative to ``data_root``. Empty: all PNG files in the folder of the first input modality
+            and its subfolders. If such a file name ends with the modality's name, the files of the other modalities
+            end with theirs; otherwise all modalities have the same file name.
+        inputs: input modalities, by name or by the authors' number, in the order of the network's branches.
+        target: target modality, by name or by the authors' number.
+        options: arguments of mmengine's BaseDataset.
 
     Raises:
-        FileNotFoundError: for a list, a folder or a picture that does not exist.
-        ValueError: for an unknown or repeated modality, a line without placeholder, an empty list or folder.
+        FileNotFoundError: if the list file, a folder or an image does not exist.
+        ValueError: if a modality is unknown, ``inputs`` is empty or has duplicates, a line lacks the placeholder, or
+            the list file or folder is empty.
     """
 
     def __init__(
@@ -59,56 +65,63 @@ class TaskonomyDataset(BaseDataset):
         self.target = modality_name(target)
         if not self.inputs or len(set(self.inputs)) < len(self.inputs):
             raise ValueError(
-                f'TaskonomyDataset.inputs is {list(inputs)}: name at least one modality, and each of them once.'
+                f'TaskonomyDataset.inputs is {list(inputs)}: give at least one modality, without duplicates.'
             )
         super().__init__(ann_file=ann_file, **options)
         self._metainfo.update(modalities=tuple(self.inputs), target=self.target)
 
     def load_data_list(self) -> list[dict]:
-        """One dict a sample: ``modality_paths`` {name: path} in the order of ``inputs``, ``target`` and its path."""
+        """Reads the list file or scans the folder.
+
+        Returns:
+            One dict per sample with ``modality_paths`` {name: path}, in the order of ``inputs``, ``target`` and
+            ``target_path``.
+        """
         data_list = []
-        for source, line in self._lines_of_list() if self.ann_file else self._files_of_folder():
+        for source, line in self._read_list() if self.ann_file else self._scan_folder():
             paths = {name: self._path(line.replace('{domain}', name)) for name in [*self.inputs, self.target]}
             for path in paths.values():
                 if not fileio.exists(path):
-                    raise FileNotFoundError(f'{path}, named in {source}, does not exist: add it, or drop {line}.')
+                    raise FileNotFoundError(
+                        f'{path}, required by {line} in {source}, does not exist: add the file or remove {line}.'
+                    )
             modality_paths = {name: paths[name] for name in self.inputs}
             data_list.append(dict(modality_paths=modality_paths, target=self.target, target_path=paths[self.target]))
         if not data_list:
             raise ValueError(
-                f'{self.ann_file or self._path(self.inputs[0])} names no picture: write one path a line, as '
-                '{domain}/point_0_view_0_domain_{domain}.png, or, without a list, put PNG files into the folder.'
+                f'{self.ann_file or self._path(self.inputs[0])} contains no images: write one path per line, such as '
+                '{domain}/point_0_view_0_domain_{domain}.png, or, without a list file, put PNG files into the folder.'
             )
         return data_list
 
     def _path(self, name: str) -> str:
         return fileio.join_path(self.data_root or '', name)
 
-    def _lines_of_list(self) -> list[tuple[str, str]]:
-        """Each line with the place it has."""
+    def _read_list(self) -> list[tuple[str, str]]:
+        """Returns the location (file and line number) and the text of each line of the list file."""
         if not fileio.exists(self.ann_file):
             raise FileNotFoundError(
-                f'The list {self.ann_file} does not exist: set data_root to the folder of Taskonomy and ann_file to '
-                "its list, or to '' for all files of a folder."
+                f'The list file {self.ann_file} does not exist: set data_root to the folder of Taskonomy and ann_file '
+                "to its list file, or to '' for all files of a folder."
             )
         lines = []
         for number, line in enumerate(fileio.get_text(self.ann_file).splitlines(), start=1):
             source, line = f'{self.ann_file}, line {number}', line.strip()
             if line and '{domain}' not in line:
                 raise ValueError(
-                    f'{source} is {line!r}, without a placeholder: write {{domain}} in place of the modality.'
+                    f"{source} is {line!r}, without a placeholder: write {{domain}} in place of the modality's name."
                 )
             if line:
                 lines.append((source, line))
         return lines
 
-    def _files_of_folder(self) -> list[tuple[str, str]]:
-        """Each file of the first input's folder, as a line of a list, with the folder."""
+    def _scan_folder(self) -> list[tuple[str, str]]:
+        """Returns the first input modality's folder and, as a line of a list file, the path of each file in it."""
         first = self.inputs[0]
         folder = self._path(first)
         if not fileio.isdir(folder):
             raise FileNotFoundError(
-                f'The folder {folder} does not exist: set data_root to the folder that holds one folder a modality.'
+                f'The folder {folder} does not exist: set data_root to the folder that has one folder per modality.'
             )
         files = sorted(fileio.list_dir_or_file(folder, list_dir=False, suffix='.png', recursive=True))
         ending = f'{first}.png'

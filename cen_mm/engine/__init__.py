@@ -1,8 +1,15 @@
-"""Hooks, optimiser wrappers and schedules. Importing it registers everything under the scope `cen_mm`."""
+"""Hooks, optimizers and schedules. Importing this package registers them in the scope `cen_mm`."""
 
-from .amp import BFloat16OptimWrapper
 from .exchange_hook import ExchangeHook
-from .optimisers import FusedAdam, GroupingOptimWrapperConstructor
+from .optim import BFloat16OptimWrapper, GroupingOptimWrapperConstructor, fused_adam
+from .process import set_up_process
 from .stage_lr import StageLR
 
-__all__ = ['BFloat16OptimWrapper', 'ExchangeHook', 'FusedAdam', 'GroupingOptimWrapperConstructor', 'StageLR']
+__all__ = [
+    'BFloat16OptimWrapper',
+    'ExchangeHook',
+    'GroupingOptimWrapperConstructor',
+    'StageLR',
+    'fused_adam',
+    'set_up_process',
+]

@@ -1,8 +1,8 @@
-"""Shows whether channels are exchanged, where, and by whom."""
+"""Logs and plots how many channels are replaced, by layer and modality."""
 
 import logging
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -19,72 +19,74 @@ HISTORY = 'exchange_history'
 
 @HOOKS.register_module()
 class ExchangeHook(Hook):
-    """Logs, for each exchanging layer and modality, the share of channels whose scale is under the threshold.
+    """Logs, for each exchanging layer and modality, the share of channels below the threshold.
 
-    The shares go to the log and to every backend of the visualiser (``exchange/<layer>/<modality>``, and
-    ``exchange/<modality>`` over all layers); at the end of training a heat map of layers over time is written to
-    ``exchange.png`` in the work directory. The history is kept in the checkpoints, so a resumed run shows all of it.
+    The shares are written to the log and to every backend of the visualizer (``exchange/<layer>/<modality>``, and
+    ``exchange/<modality>`` over all layers). At the end of training, a heat map of layers over iterations is written
+    to ``exchange.png`` in the work directory. Checkpoints contain the history, so a resumed run shows all of it.
 
-    It warns once if nothing is exchanged although half of the run is over, and once if a channel is under the
-    threshold for every modality, so that all swap something that all gave up.
+    The hook warns once if no channel has been replaced by half of the run, and once if a channel is below the
+    threshold in every modality, because it is then replaced by channels that are below the threshold too.
 
     Args:
-        interval: iterations between two looks; None: once an epoch.
+        interval: number of iterations between two log entries. None: once per epoch.
     """
 
-    priority = 'BELOW_NORMAL'  # after the optimiser's step, before the checkpoint
+    priority = 'BELOW_NORMAL'  # after the optimizer step, before the checkpoint
 
     def __init__(self, interval: Optional[int] = None):
         self.interval = interval
-        self._warned = set()
+        self._warned: set[str] = set()
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None
+    ) -> None:
         if not self.every_n_train_iters(runner, self.interval or len(runner.train_dataloader)):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        norms = {name: norm for name, norm in exchanging_norms(model) if not norm.idle}
+        norms = {name: norm for name, norm in exchanging_norms(model) if not norm.unused}
         if not norms:
             return
         step = runner.iter + 1
         with torch.no_grad():
-            small = {name: norm.scales.abs() < norm.threshold for name, norm in norms.items()}  # (M, C) each
+            replaced = {name: norm.replaced for name, norm in norms.items()}  # (M, C) each
         modalities = next(iter(norms.values())).modalities
-        shares = np.array([mask.float().mean(1).tolist() for mask in small.values()])  # (layers, M)
-        total = np.average(shares, axis=0, weights=[mask.shape[1] for mask in small.values()])  # (M,)
+        shares = np.array([mask.float().mean(1).tolist() for mask in replaced.values()])  # (layers, M)
+        total = np.average(shares, axis=0, weights=[mask.shape[1] for mask in replaced.values()])  # (M,)
 
-        history = runner.message_hub.runtime_info.get(HISTORY) or dict(layers=list(small), modalities=modalities)
+        history = runner.message_hub.runtime_info.get(HISTORY) or dict(layers=list(replaced), modalities=modalities)
         history.setdefault('steps', []).append(step)
         history.setdefault('shares', []).append(shares.tolist())
         runner.message_hub.update_info(HISTORY, history)
 
         scalars = {f'exchange/{name}': value for name, value in zip(modalities, total)}
-        for layer, row in zip(small, shares):
+        for layer, row in zip(replaced, shares):
             scalars.update({f'exchange/{layer}/{name}': value for name, value in zip(modalities, row)})
         runner.visualizer.add_scalars(scalars, step=step)
         for m, name in enumerate(modalities):
-            layers = ', '.join(f'{layer} {100 * share:.1f}' for layer, share in zip(small, shares[:, m]))
-            runner.logger.info(f'Channels under the threshold, {name}: {100 * total[m]:.1f} % ({layers})')
-        self._warn(runner, norms, small, total)
+            layers = ', '.join(f'{layer} {100 * share:.1f}' for layer, share in zip(replaced, shares[:, m]))
+            runner.logger.info(f'Channels below the threshold, {name}: {100 * total[m]:.1f} % ({layers})')
+        self._warn(runner, norms, replaced, total)
 
-    def _warn(self, runner: Runner, norms: dict, small: dict, total: np.ndarray) -> None:
-        thresholds = {norm.threshold for norm in norms.values()}
-        if max(thresholds) > 0 and 2 * (runner.iter + 1) >= runner.max_iters and not total.any():
+    def _warn(self, runner: Runner, norms: dict, replaced: dict, total: np.ndarray) -> None:
+        threshold = max(norm.threshold for norm in norms.values())
+        if threshold > 0 and 2 * (runner.iter + 1) >= runner.max_iters and not total.any():
             self._once(
                 runner,
-                'nothing',
-                f'Nothing is exchanged after {runner.iter + 1} of {runner.max_iters} iterations: every scale is above '
-                f'the threshold {max(thresholds)}. Raise sparsity.loss_weight, or the learning rate of the exchanging '
-                'norms (optim_wrapper.paramwise_cfg.custom_keys), or the threshold.',
+                'no channel',
+                f'No channel is replaced after {runner.iter + 1} of {runner.max_iters} iterations: every scale is '
+                f'above the threshold of {threshold}. Increase sparsity.loss_weight, the learning rate of the '
+                'exchanging norms (optim_wrapper.paramwise_cfg.custom_keys), or the threshold.',
             )
-        given_up = {
-            name: int(mask.all(0).sum()) for name, mask in small.items() if len(mask) > 1 and mask.all(0).any()
+        counts = {  # channels that are below the threshold in every modality, by layer
+            name: int(mask.all(0).sum()) for name, mask in replaced.items() if len(mask) > 1 and mask.all(0).any()
         }
-        if given_up:
+        if counts:
             self._once(
                 runner,
-                'all',
-                f'{sum(given_up.values())} channels (of {", ".join(given_up)}) are under the threshold for every '
-                "modality, which then swap what all gave up. Use sparsity.channels='parts', or lower its loss_weight.",
+                'every modality',
+                f'{sum(counts.values())} channels (of {", ".join(counts)}) are below the threshold in every modality, '
+                "so they are replaced by each other. Use sparsity.channels='parts', or reduce sparsity.loss_weight.",
             )
 
     def _once(self, runner: Runner, kind: str, message: str) -> None:
@@ -98,18 +100,19 @@ class ExchangeHook(Hook):
         if history:
             path = Path(runner.work_dir) / 'exchange.png'
             runner.visualizer.add_image('exchange', draw_heat_map(history, path), step=runner.iter)
-            runner.logger.info(f'Exchange over the run: {path}')
+            runner.logger.info(f'Plot of the channels below the threshold: {path}')
 
 
 def draw_heat_map(history: dict, path: Path) -> np.ndarray:
-    """Draws the share of channels under the threshold, layers over iterations, one panel a modality.
+    """Draws the share of channels below the threshold, layers over iterations, one panel per modality.
 
     Args:
-        history: ``layers`` and ``modalities``, their names; ``steps`` (T,); ``shares`` (T, layers, M).
-        path: of the PNG.
+        history: ``layers`` and ``modalities``, their names; ``steps``, the iterations ``(T,)``; ``shares``
+            ``(T, layers, M)``, from 0 to 1.
+        path: PNG file to write.
 
     Returns:
-        The picture, RGB ``(H, W, 3)`` uint8.
+        The image, RGB ``(H, W, 3)`` uint8.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -128,7 +131,7 @@ def draw_heat_map(history: dict, path: Path) -> np.ndarray:
         axis.set_xticks(ticks, [steps[t] for t in ticks])
         axis.set_yticks(range(len(layers)), layers, fontsize=7)
         axis.set(title=name, xlabel='iteration')
-    figure.colorbar(image, ax=list(axes), label='channels under the threshold, %')
+    figure.colorbar(image, ax=list(axes), label='channels below the threshold, %')
     canvas.draw()
     figure.savefig(path, dpi=100)
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

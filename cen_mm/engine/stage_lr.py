@@ -1,6 +1,6 @@
-"""The authors' schedule: constant rates in stages, the momentum afresh at each."""
+"""The authors' schedule: constant learning rates in stages, with a reset of the momentum between stages."""
 
-from typing import Sequence
+from typing import Any, Sequence
 
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.scheduler import _ParamScheduler
@@ -11,30 +11,36 @@ from ..registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class StageLR(_ParamScheduler):
-    """Gives every parameter group its own constant learning rate in each stage, and restarts the momentum.
+    """Sets a constant learning rate per stage and parameter group, and resets the optimizer's state between stages.
 
-    A group follows the row whose first rate is the group's own at the start, so groups may change by different
-    factors, as the authors' do.
+    A parameter group follows the row of ``stage_lrs`` whose first value is the group's initial learning rate. Groups
+    may therefore change by different factors, as in the authors' code.
 
     Args:
-        optimizer: whose rates are set.
-        milestones: epochs at which a new stage starts, one less than the stages.
-        rates: rows of learning rates, one rate a stage.
-        **kwargs: of mmengine's schedulers.
+        optimizer: optimizer or optimizer wrapper.
+        milestones: epochs at which a new stage starts.
+        stage_lrs: rows of learning rates, one per stage: ``len(milestones) + 1`` values in each row.
+        **kwargs: arguments of mmengine's schedulers.
 
     Raises:
-        ValueError: if a row has not one rate a stage, or a group starts with a rate that no row starts with.
+        ValueError: if a row has the wrong number of values, or no row starts with the learning rate of a group.
     """
 
     def __init__(
-        self, optimizer: Optimizer, milestones: Sequence[int], rates: Sequence[Sequence[float]], *args, **kwargs
+        self,
+        optimizer: Optimizer,
+        milestones: Sequence[int],
+        stage_lrs: Sequence[Sequence[float]],
+        *args: Any,
+        **kwargs: Any,
     ):
-        if any(len(row) != len(milestones) + 1 for row in rates):
+        if any(len(row) != len(milestones) + 1 for row in stage_lrs):
             raise ValueError(
-                f'StageLR: milestones={milestones} make {len(milestones) + 1} stages, give each row as many.'
+                f'StageLR: milestones={milestones} define {len(milestones) + 1} stages, but stage_lrs={stage_lrs} '
+                'has rows with a different number of values: give one learning rate per stage.'
             )
         self.milestones = list(milestones)
-        self.rates = [list(row) for row in rates]
+        self.stage_lrs = [list(row) for row in stage_lrs]
         super().__init__(optimizer, 'lr', *args, **kwargs)
 
     def _get_value(self) -> list[float]:
@@ -43,13 +49,13 @@ class StageLR(_ParamScheduler):
             optimizer = self.optimizer
             optimizer = optimizer.optimizer if isinstance(optimizer, BaseOptimWrapper) else optimizer
             optimizer.state.clear()
-        return [self._row(base)[stage] for base in self.base_values]
+        return [self._find_row(base)[stage] for base in self.base_values]
 
-    def _row(self, base: float) -> list[float]:
-        for row in self.rates:
+    def _find_row(self, base: float) -> list[float]:
+        for row in self.stage_lrs:
             if abs(row[0] - base) <= 1e-6 * base:
                 return row
         raise ValueError(
-            f'StageLR: a parameter group starts with lr={base:g}, but the rows of rates start with '
-            f'{[row[0] for row in self.rates]}: make optimizer.lr and lr_mult give these.'
+            f'StageLR: a parameter group starts with lr={base:g}, but the rows of stage_lrs start with '
+            f'{[row[0] for row in self.stage_lrs]}: change optimizer.lr, lr_mult or stage_lrs so that they match.'
         )

@@ -1,24 +1,25 @@
-"""The method, on torch alone: private norms that exchange channels, the penalty that makes them, the ensemble."""
+"""The method, in plain PyTorch: norms per modality that exchange channels, the sparsity penalty, the ensemble."""
 
+from .available import check_available_modalities, use_available_modalities
 from .convert import make_multimodal
-from .ensemble import ENSEMBLE, Ensemble
+from .ensemble import ENSEMBLE, Ensemble, check_modalities
 from .exchange import channel_exchange, stack_modalities
 from .norm import ExchangeNorm, exchanging_norms
-from .present import check_present, only_present
-from .private import PrivateLayer, make_private
+from .per_modality import PerModalityLayer, make_per_modality
 from .sparsity import SparsityPenalty
 
 __all__ = [
     'ENSEMBLE',
     'Ensemble',
     'ExchangeNorm',
-    'PrivateLayer',
+    'PerModalityLayer',
     'SparsityPenalty',
     'channel_exchange',
-    'check_present',
+    'check_available_modalities',
+    'check_modalities',
     'exchanging_norms',
     'make_multimodal',
-    'make_private',
-    'only_present',
+    'make_per_modality',
     'stack_modalities',
+    'use_available_modalities',
 ]

@@ -1,4 +1,4 @@
-"""Turns any built network into a multimodal one."""
+"""Converting any network into a multimodal one."""
 
 import re
 from typing import Optional, Sequence
@@ -12,38 +12,38 @@ from .norm import NORMS, ExchangeNorm
 def make_multimodal(
     model: nn.Module, modalities: Sequence[str], exchange: Optional[str] = None, threshold: float = 0.02
 ) -> nn.Module:
-    """Puts an :class:`ExchangeNorm` in the place of every norm of the model, in place.
+    """Replaces every norm layer of the model by an :class:`ExchangeNorm`, in place.
 
-    All other layers are shared by the modalities, which travel stacked on the batch. Each private norm starts from
-    the weights of the norm that was there. Norms that are multimodal already stay as they are.
+    All other layers are shared by the modalities, which are stacked on the batch dimension. The norm of each modality
+    starts from the weights of the replaced norm. Existing :class:`ExchangeNorm` layers are left as they are.
 
     Args:
         model: any network with batch, sync-batch, instance, layer or group norms.
         modalities: names of the modalities, in the order in which they are stacked.
-        exchange: regular expression, searched in the norms' names; those that it finds exchange channels. None: none.
-        threshold: the paper's theta.
+        exchange: regular expression; the norms whose names match (``re.search``) exchange channels. None: no norm
+            exchanges.
+        threshold: channels whose scale is below it are replaced (theta in the paper).
 
     Returns:
-        The model given.
+        The given model.
 
     Raises:
-        ValueError: for names of modalities that cannot be used, a negative threshold, or an ``exchange`` that finds
-            no norm.
+        ValueError: for invalid modality names, a negative threshold, or an ``exchange`` that matches no norm.
     """
     check_modalities(modalities)
-    private = {norm for module in model.modules() if isinstance(module, ExchangeNorm) for norm in module.norms}
-    names, found = [], 0
+    copied = {norm for module in model.modules() if isinstance(module, ExchangeNorm) for norm in module.norms}
+    names, num_exchanging = [], 0
     for parent_name, parent in list(model.named_modules()):
         for child_name, norm in list(parent.named_children()):
-            if isinstance(norm, NORMS) and norm not in private:
+            if isinstance(norm, NORMS) and norm not in copied:
                 name = f'{parent_name}.{child_name}'.lstrip('.')
                 exchanges = exchange is not None and re.search(exchange, name) is not None
                 setattr(parent, child_name, ExchangeNorm(norm, modalities, threshold if exchanges else None))
                 names.append(name)
-                found += exchanges
-    if exchange is not None and not found:
-        some = ', '.join(names[:12]) + (', ...' if len(names) > 12 else '')
+                num_exchanging += exchanges
+    if exchange is not None and not num_exchanging:
+        examples = ', '.join(names[:12]) + (', ...' if len(names) > 12 else '')
         raise ValueError(
-            f'exchange={exchange!r} is found in no norm of {type(model).__name__}; it has {some or "none"}.'
+            f'exchange={exchange!r} matches no norm of {type(model).__name__}. Its norms are: {examples or "none"}.'
         )
     return model

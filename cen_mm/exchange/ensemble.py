@@ -1,6 +1,6 @@
-"""From stacked outputs to one output a branch, and their ensemble."""
+"""Splitting stacked outputs into one output per branch, and the ensemble of the branches."""
 
-from typing import Sequence
+from typing import Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,9 @@ ENSEMBLE = 'ensemble'
 
 
 class Ensemble(nn.Module):
-    """Weighs the branches by softmax(alpha). They are detached there, so the ensemble's loss trains alpha alone.
+    """Weighted mean of the branches with weights softmax(alpha).
+
+    The branches are detached before they are averaged, so the loss of the ensemble trains alpha only.
 
     Args:
         modalities: names of the modalities, in the order in which they are stacked.
@@ -20,29 +22,37 @@ class Ensemble(nn.Module):
         check_modalities(modalities)
         self.modalities = tuple(modalities)
         self.alpha = nn.Parameter(torch.ones(len(self.modalities)))
-        self.present = None  # indices of the modalities in the batch, set by only_present; None: all
+        # Indices of the modalities in the batch, set by use_available_modalities. None: all.
+        self.available: Optional[list[int]] = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the modalities that are in the batch."""
-        return self.modalities if self.present is None else tuple(self.modalities[i] for i in self.present)
+        """Names of the modalities in the batch."""
+        return self.modalities if self.available is None else tuple(self.modalities[i] for i in self.available)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """``(M * B, ...)`` modality-major to ``{'rgb': .., 'depth': .., 'ensemble': ..}``, each ``(B, ...)``."""
+        """Splits the stacked outputs and adds their ensemble.
+
+        Args:
+            x: stacked outputs, modality-major, ``(M * B, ...)``.
+
+        Returns:
+            ``{'rgb': .., 'depth': .., 'ensemble': ..}``, each ``(B, ...)``.
+        """
         branches = dict(zip(self.names, x.chunk(len(self.names))))
-        alpha = self.alpha if self.present is None else self.alpha[self.present]
+        alpha = self.alpha if self.available is None else self.alpha[self.available]
         weights = alpha.softmax(0).to(x)
-        ensemble = sum(weight * branch.detach() for weight, branch in zip(weights, branches.values()))
-        return {**branches, ENSEMBLE: ensemble}
+        weighted = [weight * branch.detach() for weight, branch in zip(weights, branches.values())]
+        return {**branches, ENSEMBLE: sum(weighted[1:], weighted[0])}
 
 
 def check_modalities(modalities: Sequence[str]) -> None:
-    """Raises ValueError unless the names are distinct identifiers that the results do not use otherwise."""
+    """Raises ValueError unless the names are distinct Python identifiers other than 'ensemble' and 'data'."""
     if isinstance(modalities, str) or not modalities:
-        raise ValueError(f"modalities={modalities!r} is not a list of names such as ['rgb', 'depth'].")
+        raise ValueError(f"modalities={modalities!r} must be a list of names, such as ['rgb', 'depth'].")
     for i, name in enumerate(modalities):
         if not str(name).isidentifier() or name in (ENSEMBLE, 'data') or name in modalities[:i]:
             raise ValueError(
-                f'{name!r} cannot name a modality in {list(modalities)}: '
-                f"give each a different name of letters and digits, other than '{ENSEMBLE}' and 'data'."
+                f'{name!r} is not a valid modality name in {list(modalities)}: use distinct names of letters, digits '
+                f"and underscores, other than '{ENSEMBLE}' and 'data'."
             )

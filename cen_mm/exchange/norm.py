@@ -1,69 +1,90 @@
-"""The layer that stands where a norm stood: one private norm a modality and, if asked, the exchange."""
+"""The layer that replaces a norm layer: one norm per modality and, if enabled, the channel exchange."""
 
 import copy
-from typing import Iterator, Optional, Sequence
+from typing import Any, Iterable, Iterator, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from .exchange import channel_exchange, for_each_image
+from .exchange import channel_exchange, expand_to_batch
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm)
+LAYER_NORM_CHANNEL_DIMS = {
+    'LayerNorm': -1,  # torch, timm
+    'LayerNormFp32': -1,  # timm
+    'LayerNormAct': -1,  # timm
+    'LayerNorm2d': 1,  # timm, torchvision, mmpretrain
+    'LayerNorm2dFp32': 1,  # timm
+    'LayerNormExp2d': 1,  # timm
+    'LayerNormAct2d': 1,  # timm
+}
+"""Dimension of the channels in the input of each layer norm class. For all other norms it is 1."""
 
 
 class ExchangeNorm(nn.Module):
-    """Private scale, shift and statistics for each modality, then the exchange of channels.
+    """Normalizes each modality with its own scale, shift and statistics, then exchanges channels.
 
-    The state dict holds ``norms.0.*``, ``norms.1.*`` and so on. A checkpoint of the norm that was there (``weight``,
-    ``bias``, ...) loads too and fills every private norm, so ImageNet weights need no conversion.
+    The state dict holds ``norms.0.*`` for the first modality, ``norms.1.*`` for the second, and so on. A checkpoint
+    of the replaced norm (``weight``, ``bias``, ...) also loads: it fills the norm of every modality, so ImageNet
+    weights need no conversion.
 
-    Channels are the second dimension; for layer norms the last, unless they are made for maps, as the ``LayerNorm2d``
-    of timm, torchvision and mmpretrain. Norms of timm that contain an activation (``BatchNormAct2d``) give it up to
-    this layer, which applies it after the exchange.
+    The activation inside a norm of timm, such as ``BatchNormAct2d``, is moved to this layer, which applies it after
+    the exchange.
 
     Args:
         norm: the norm to copy for each modality: batch, sync-batch, instance, layer or group norm.
         modalities: names of the modalities, in the order of the batch.
-        threshold: scales below it (the paper's theta) hand their channel over; None: private norms, no exchange.
+        threshold: channels whose scale is below it are replaced (theta in the paper). None: no exchange.
 
     Raises:
-        ValueError: if the threshold is negative, or the norm has no scale to compare with it.
+        ValueError: if the threshold is negative, the norm has no scale to compare with it, or the norm is a layer norm
+            of a class that ``LAYER_NORM_CHANNEL_DIMS`` does not list.
     """
 
-    idle = False  # True where the network owns the norm, but does not apply it: its scales exchange nothing
+    unused = False  # True for a norm that is in the state dict but never applied: its scales exchange nothing
 
     def __init__(self, norm: nn.Module, modalities: Sequence[str], threshold: Optional[float] = None):
         super().__init__()
         if threshold is not None and threshold < 0:
-            raise ValueError(f'threshold={threshold}: a scale is never below a negative threshold, give 0 or more.')
+            raise ValueError(f'threshold={threshold}: no scale is below a negative threshold. Use 0 or more.')
         if threshold is not None and norm.weight is None:
-            raise ValueError(f'{norm} has no scale, so it cannot exchange: give it affine=True or leave it out.')
+            raise ValueError(f'{norm} has no scale and cannot exchange channels: set affine=True or exclude it.')
         self.modalities = tuple(modalities)
         self.norms = nn.ModuleList(copy.deepcopy(norm) for _ in self.modalities)
         self.threshold = threshold
-        self.channel_dim = -1 if isinstance(norm, nn.LayerNorm) and '2d' not in type(norm).__name__ else 1
-        self.after = nn.Sequential(*copy.deepcopy(list(norm.children())))  # timm's dropout and activation
+        self.channel_dim = 1 if threshold is None else _channel_dim(norm)
+        self.act = nn.Sequential(*copy.deepcopy(list(norm.children())))  # dropout and activation of timm's norms
         for name, _ in norm.named_children():
-            for private in self.norms:
-                setattr(private, name, nn.Identity())
-        self.present = None  # indices of the modalities in the batch, set by only_present; None: all
+            for copied in self.norms:
+                setattr(copied, name, nn.Identity())
+        # Indices of the modalities in the batch, set by use_available_modalities. None: all.
+        self.available: Optional[list[int]] = None
 
     @property
     def scales(self) -> Tensor:
-        """The norms' scales (the paper's gamma), ``(M, C)``."""
+        """Scales of the norms (gamma in the paper), ``(M, C)``."""
         return _stack(self.norms, 'weight')
 
-    def forward(self, x: Tensor, **kwargs) -> Tensor:
-        """``(M * B, C, ...)`` modality-major to the same (layer norm: ``(M * B, ..., C)``).
+    @property
+    def replaced(self) -> Tensor:
+        """Mask of the channels below the threshold, which are replaced, ``(M, C)`` bool."""
+        return self.scales.abs() < (self.threshold or 0)
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        """Normalizes and exchanges.
 
         Args:
-            x: the stacked features.
-            **kwargs: of the norms. mmpretrain's layer norms are told so where the channels are: ``data_format`` is
+            x: stacked features, modality-major, ``(M * B, C, ...)``; for layer norms over the last dimension
+                ``(M * B, ..., C)``.
+            **kwargs: arguments of the norms. mmpretrain passes ``data_format`` to its layer norms:
                 ``'channel_first'`` or ``'channel_last'``.
+
+        Returns:
+            A tensor with the shape of ``x``.
         """
-        norms = self.norms if self.present is None else [self.norms[i] for i in self.present]
+        norms = list(self.norms) if self.available is None else [self.norms[i] for i in self.available]
         if all(isinstance(n, _BatchNorm) and n.affine and n.track_running_stats and not n.training for n in norms):
             x = self._affine(x, norms)
         else:
@@ -71,16 +92,16 @@ class ExchangeNorm(nn.Module):
         if self.threshold is not None:
             channel_dim = -1 if kwargs.get('data_format') == 'channel_last' else self.channel_dim
             x = channel_exchange(x, _stack(norms, 'weight'), self.threshold, channel_dim)
-        return self.after(x)
+        return self.act(x)
 
     @staticmethod
-    def _affine(x: Tensor, norms: Sequence[nn.Module]) -> Tensor:
-        """Batch norm with frozen statistics: one multiplication and one addition for all modalities."""
+    def _affine(x: Tensor, norms: Sequence[Any]) -> Tensor:
+        """Applies batch norms in eval mode with one multiplication and one addition for all modalities."""
         scale = _stack(norms, 'weight') * (_stack(norms, 'running_var') + norms[0].eps).rsqrt()  # (M, C)
         shift = _stack(norms, 'bias') - _stack(norms, 'running_mean') * scale
-        return torch.addcmul(for_each_image(shift, x).to(x), x, for_each_image(scale, x).to(x))
+        return torch.addcmul(expand_to_batch(shift, x).to(x), x, expand_to_batch(scale, x).to(x))
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
         fill_copies(self.norms, state_dict, f'{prefix}norms.', prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
@@ -88,21 +109,41 @@ class ExchangeNorm(nn.Module):
         return f'modalities={self.modalities}, threshold={self.threshold}'
 
 
-def fill_copies(copies: nn.ModuleList, state_dict: dict[str, Tensor], prefix: str, plain_prefix: str) -> None:
-    """Hands what a checkpoint holds of one layer, under ``plain_prefix``, to every copy of it, under ``prefix``."""
+def fill_copies(copies: nn.ModuleList, state_dict: dict[str, Tensor], prefix: str, source_prefix: str) -> None:
+    """Renames the keys of a replaced layer in a checkpoint, so that its parameters load into every copy, in place.
+
+    Args:
+        copies: one layer per modality.
+        state_dict: state dict of the checkpoint. It is not changed if it lacks the replaced layer.
+        prefix: prefix of the keys of the copies.
+        source_prefix: prefix of the keys of the replaced layer.
+    """
     for key in copies[0].state_dict():
-        if plain_prefix + key in state_dict:
-            plain = state_dict.pop(plain_prefix + key)
-            state_dict.update({f'{prefix}{i}.{key}': plain for i in range(len(copies))})
-
-
-def _stack(norms: Sequence[nn.Module], name: str) -> Tensor:
-    """A parameter or buffer of all the norms, ``(M, C)``."""
-    return torch.stack([getattr(norm, name) for norm in norms])
+        if source_prefix + key in state_dict:
+            value = state_dict.pop(source_prefix + key)
+            state_dict.update({f'{prefix}{i}.{key}': value for i in range(len(copies))})
 
 
 def exchanging_norms(model: nn.Module) -> Iterator[tuple[str, ExchangeNorm]]:
-    """Name and module of every norm of the model that exchanges channels."""
+    """Yields the name and module of every norm of the model that exchanges channels."""
     for name, module in model.named_modules():
         if isinstance(module, ExchangeNorm) and module.threshold is not None:
             yield name, module
+
+
+def _channel_dim(norm: nn.Module) -> int:
+    """Returns the dimension of the channels in the input of the norm."""
+    if not isinstance(norm, nn.LayerNorm):
+        return 1
+    name = type(norm).__name__
+    if name not in LAYER_NORM_CHANNEL_DIMS:
+        raise ValueError(
+            f'{name} is a layer norm whose channel dimension is unknown: '
+            f"set cen_mm.exchange.norm.LAYER_NORM_CHANNEL_DIMS['{name}'] to 1, or to -1 for channels last."
+        )
+    return LAYER_NORM_CHANNEL_DIMS[name]
+
+
+def _stack(norms: Iterable[Any], name: str) -> Tensor:
+    """Stacks a parameter or buffer of all norms, ``(M, C)``."""
+    return torch.stack([getattr(norm, name) for norm in norms])

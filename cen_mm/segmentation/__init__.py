@@ -1,7 +1,7 @@
-"""What plugs into mmsegmentation. Importing it registers everything under the scope `cen_mm`."""
+"""Modules for mmsegmentation. Importing this package registers them in the scope `cen_mm`."""
 
 from .backbone import CENResNet, MultimodalBackbone
-from .fusion import AlignFusion, ConcatFusion, FusionSegmentor, SelfAttentionFusion
+from .fusion_baselines import AlignFusion, ConcatFusion, FusionSegmentor, SelfAttentionFusion
 from .head import SharedClassifierHead
 from .metric import MultimodalIoUMetric
 from .preprocessor import MultimodalDataPreProcessor
@@ -9,6 +9,7 @@ from .refinenet import RefineNetNeck
 from .segmentor import CENSegmentor
 from .tta import MultimodalTTAModel
 from .visualizer import MultimodalVisualizer
+from .winograd import WinogradConv2d
 
 __all__ = [
     'AlignFusion',
@@ -24,4 +25,5 @@ __all__ = [
     'RefineNetNeck',
     'SelfAttentionFusion',
     'SharedClassifierHead',
+    'WinogradConv2d',
 ]

@@ -1,4 +1,4 @@
-"""Backbones: networks of mmseg and its relatives whose norms know the modalities."""
+"""Backbones of mmseg and related libraries, with norms per modality and channel exchange."""
 
 import importlib.util
 from typing import Optional, Sequence
@@ -13,17 +13,17 @@ from ..registry import MODELS
 
 @MODELS.register_module()
 class CENResNet(ResNet):
-    """mmseg's ResNet-18 to 152, every convolution shared, every norm private to a modality (paper, section 3.2).
+    """mmseg's ResNet with shared convolutions, norms per modality and channel exchange (paper, section 3.2).
 
-    The default exchanges after ``bn2`` of every block, as the authors do in their bottlenecks. The stacked modalities
-    go in, ``(M * B, 3, H, W)``, and come out at 1/4 to 1/32 of the size, each ``(M * B, C_i, H_i, W_i)``.
+    By default, channels are exchanged after ``bn2`` of every block, as in the authors' bottlenecks. The input is
+    ``(M * B, 3, H, W)``; the outputs are maps at 1/4 to 1/32 of its size, each ``(M * B, C_i, H_i, W_i)``.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
         modalities: names of the modalities, in the order in which they are stacked.
-        exchange: regular expression that finds the names of the norms that exchange; None: private norms alone.
-        threshold: the paper's theta.
-        **kwargs: of mmseg's ResNet, such as ``norm_eval`` and ``init_cfg``.
+        exchange: regular expression for the names of the norms that exchange channels. None: no exchange.
+        threshold: channels whose scale is below it are replaced (theta in the paper).
+        **kwargs: arguments of mmseg's ResNet, such as ``norm_eval`` and ``init_cfg``.
     """
 
     def __init__(
@@ -40,16 +40,16 @@ class CENResNet(ResNet):
 
 @MODELS.register_module()
 class MultimodalBackbone(BaseModule):
-    """Any registered backbone, made multimodal: ``(M * B, 3, H, W)`` in, its feature maps out.
+    """Any registered backbone, with norms per modality and channel exchange.
 
     Args:
         backbone: config of a backbone of mmseg, mmpretrain or another registry.
         modalities: names of the modalities, in the order in which they are stacked.
-        exchange: regular expression that finds the names of the norms that exchange; None: private norms alone.
-        threshold: the paper's theta.
+        exchange: regular expression for the names of the norms that exchange channels. None: no exchange.
+        threshold: channels whose scale is below it are replaced (theta in the paper).
 
     Raises:
-        ImportError: if the backbone's library, such as mmpretrain, is not installed.
+        ImportError: if the library of the backbone, such as mmpretrain, is not installed.
     """
 
     def __init__(
@@ -62,4 +62,5 @@ class MultimodalBackbone(BaseModule):
         self.backbone = make_multimodal(MODELS.build(backbone), modalities, exchange, threshold)
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
+        """Computes the backbone's feature maps, each ``(M * B, C_i, H_i, W_i)``, from ``(M * B, 3, H, W)``."""
         return self.backbone(x)

@@ -1,4 +1,4 @@
-"""Scores of every branch and the ensemble."""
+"""Mean IoU and accuracies of every branch and of the ensemble."""
 
 from typing import Sequence
 
@@ -13,15 +13,16 @@ from ..registry import METRICS
 
 @METRICS.register_module()
 class MultimodalIoUMetric(IoUMetric):
-    """mmseg's IoUMetric for each branch and the ensemble, in one table over branches and one over classes.
+    """Computes mmseg's IoUMetric for each branch and for the ensemble.
 
-    The ensemble's scores are ``aAcc``, ``mAcc``, ``mIoU`` (pixel accuracy, mean accuracy, mean IoU, in %), those of a
-    branch ``rgb/mIoU`` and so on; a model of one output has the ensemble's alone. A class that neither the labels nor
-    the predictions hold counts in no mean. ``output_dir`` receives the ensemble's predictions.
+    It prints one table per branch and one per class. The scores of the ensemble are named ``aAcc``, ``mAcc`` and
+    ``mIoU`` (pixel accuracy, mean accuracy and mean IoU, in %), those of a branch ``rgb/mIoU`` and so on. A model with
+    a single output has the scores of the ensemble only. Classes that are in neither the labels nor the predictions are
+    excluded from the means. The predictions of the ensemble are written to ``output_dir``.
     """
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keeps, for each image, the areas of every branch."""
+        """Computes the areas of intersection and union of every branch, for each image of the batch."""
         super().process(data_batch, data_samples)
         if self.format_only:
             return
@@ -36,7 +37,7 @@ class MultimodalIoUMetric(IoUMetric):
             self.results[i] = areas
 
     def compute_metrics(self, results: list[dict[str, tuple]]) -> dict[str, float]:
-        """Sums the areas, prints both tables and returns the scores."""
+        """Sums the areas over all images, prints both tables and returns the scores, in %."""
         if self.format_only:
             return super().compute_metrics(results)
         names = [*(name for name in results[0] if name != ENSEMBLE), ENSEMBLE]

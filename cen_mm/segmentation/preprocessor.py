@@ -1,4 +1,4 @@
-"""From raw, packed modalities to the network's input."""
+"""Normalizing and padding each modality."""
 
 from itertools import chain
 from typing import Sequence
@@ -12,16 +12,20 @@ from ..registry import MODELS
 
 @MODELS.register_module()
 class MultimodalDataPreProcessor(SegDataPreProcessor):
-    """mmseg's preprocessor with settings of its own for each modality: ``(3M, H, W)`` images to ``(B, 3M, H, W)``.
+    """mmseg's preprocessor with separate settings per modality.
 
-    Its ``modalities`` name the modalities of the model and their order. They are picked from those that the pipeline
-    packs, so one pipeline serves models of fewer modalities.
+    The keys of ``modalities`` are the modalities of the model, in their order. The pipeline may pack more of them:
+    the preprocessor selects those of the model, so one pipeline serves several models.
 
     Args:
-        modalities: for each name a dict of ``mean`` and ``std``, lists in the modality's raw unit (8-bit steps,
-            metres) in the order that the network sees; ``bgr_to_rgb`` (False): swap the first and third channel; and
-            ``pad_val`` (0): a number or a list in the raw unit, for images smaller than the batch.
-        **kwargs: of mmseg's SegDataPreProcessor: ``size``, ``size_divisor``, ``seg_pad_val``, ``test_cfg``.
+        modalities: for each name a dict with the keys ``mean`` and ``std``: lists of three values in the unit of the
+            packed images (0 to 255 for 8-bit images, meters for depth), in the channel order of the network;
+            ``bgr_to_rgb`` (default False): whether to swap the first and third channel; ``pad_val`` (default 0): the
+            padding value in the same unit, a number or a list of one per channel.
+        **kwargs: arguments of mmseg's SegDataPreProcessor: ``size``, ``size_divisor``, ``seg_pad_val``, ``test_cfg``.
+
+    Raises:
+        ValueError: for invalid modality names, or a modality with missing or unknown keys.
     """
 
     def __init__(self, modalities: dict[str, dict], **kwargs):
@@ -30,8 +34,8 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
             unknown = set(settings) - {'mean', 'std', 'bgr_to_rgb', 'pad_val'}
             if unknown or 'mean' not in settings or 'std' not in settings:
                 raise ValueError(
-                    f'data_preprocessor.modalities.{name} has {sorted(settings)}: '
-                    'give mean and std, and if needed bgr_to_rgb and pad_val, and nothing else.'
+                    f'data_preprocessor.modalities.{name} has the keys {sorted(settings)}: '
+                    'mean and std are required, bgr_to_rgb and pad_val are optional, other keys are not allowed.'
                 )
         mean = list(chain.from_iterable(m['mean'] for m in modalities.values()))
         std = list(chain.from_iterable(m['std'] for m in modalities.values()))
@@ -44,10 +48,17 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
             value = settings.get('pad_val', 0)
             pad_val += value if isinstance(value, (list, tuple)) else [value] * len(channels)
         self.order = order
-        self.register_buffer('normalised_pad', (torch.tensor(pad_val).view(-1, 1, 1) - self.mean) / self.std, False)
+        self.register_buffer('normalized_pad', (torch.tensor(pad_val).view(-1, 1, 1) - self.mean) / self.std, False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Moves, picks, reorders, normalises, pads and stacks one batch.
+        """Selects, reorders, normalizes, pads and stacks the images of one batch, on the model's device.
+
+        Args:
+            data: ``inputs``, B images ``(3P, H, W)`` of the P packed modalities; ``data_samples``, B samples or None.
+            training: whether labels are padded too.
+
+        Returns:
+            ``inputs``, ``(B, 3M, H, W)`` float32, and ``data_samples``.
 
         Raises:
             ValueError: if the pipeline does not pack all modalities of the model.
@@ -59,17 +70,17 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
         sizes = [image.shape[1:] for image in data['inputs']]
         data = super().forward({**data, 'inputs': [image[order] for image in data['inputs']]}, training)
         for image, (height, width) in zip(data['inputs'], sizes):
-            image[:, height:] = self.normalised_pad
-            image[:, :, width:] = self.normalised_pad
+            image[:, height:] = self.normalized_pad
+            image[:, :, width:] = self.normalized_pad
         return data
 
     def _order_in(self, packed: Sequence[str]) -> list[int]:
-        """Channels of the packed modalities, three each, in the order of the model's."""
+        """Returns the indices of the model's channels among the packed channels, three per modality."""
         missing = [name for name in self.modalities if name not in packed]
         if missing:
             raise ValueError(
-                f'The pipeline packs {list(packed)}, but data_preprocessor.modalities also names {missing}: '
-                'load and pack them, or take them out.'
+                f'The pipeline packs {list(packed)}, but data_preprocessor.modalities also has {missing}: '
+                "add them to the data set's modalities and to the pipeline, or remove them from the preprocessor."
             )
-        places = [3 * packed.index(name) for name in self.modalities]
-        return [places[i // 3] + i % 3 for i in self.order]
+        starts = [3 * packed.index(name) for name in self.modalities]
+        return [starts[i // 3] + i % 3 for i in self.order]

@@ -1,4 +1,4 @@
-"""The segmentor: splits the modalities once, runs one network on all of them, and gathers the branches."""
+"""The segmentor, which runs one network on all modalities and returns one output per branch."""
 
 from typing import Optional, Sequence
 
@@ -14,11 +14,11 @@ from ..exchange import (
     ENSEMBLE,
     Ensemble,
     SparsityPenalty,
-    check_present,
+    check_available_modalities,
     make_multimodal,
-    make_private,
-    only_present,
+    make_per_modality,
     stack_modalities,
+    use_available_modalities,
 )
 from ..registry import MODELS
 
@@ -27,24 +27,31 @@ from ..registry import MODELS
 class CENSegmentor(EncoderDecoder):
     """Channel exchanging network for semantic segmentation.
 
-    Modalities travel stacked on the batch, ``(M * B, 3, H, W)``, through any backbone, neck and head of mmseg. The
-    modalities are those of ``data_preprocessor``; the backbone is told of them, and the norms of neck and head become
-    private to them.
+    The modalities are stacked on the batch dimension, ``(M * B, 3, H, W)``, and run through any backbone, neck and
+    head of mmseg. Their names are those in ``data_preprocessor``; the segmentor passes them to the backbone and
+    replaces the norms of neck and head by norms per modality.
 
     Args:
         backbone: config of a ``CENResNet`` or ``MultimodalBackbone``.
         decode_head: config of the head that classifies every branch.
         data_preprocessor: config of a ``MultimodalDataPreProcessor``.
-        sparsity: arguments of :class:`~cen_mm.exchange.SparsityPenalty`; None: no penalty.
-        private_norms: whether each modality has norms of its own; without, nothing is exchanged (paper's ablation).
-        private_convs: whether each modality has all other layers, too, for itself (paper's ablation).
-        present: names of the modalities that there are; the pipeline need not pack the others. None: all.
-        modality_dropout: how often, 0 to 1, a training step goes without one of them, whichever chance picks.
-        **kwargs: of mmseg's EncoderDecoder. Beyond its keys, ``test_cfg`` takes ``interpolation``: ``'bilinear'``
-            (mmseg's, the default) or ``'bicubic'`` (the authors' evaluation), for resizing logits to the image.
+        sparsity: arguments of :class:`~cen_mm.exchange.SparsityPenalty`. None: no penalty.
+        per_modality_norms: whether each modality has its own norms. False: one norm for all and no exchange (an
+            ablation in the paper).
+        per_modality_convs: whether each modality also has its own copy of all other layers (an ablation in the
+            paper).
+        available_modalities: names of the available modalities; the pipeline does not need to pack the others. None:
+            all.
+        modality_dropout: probability of dropping one random modality per training step.
+        **kwargs: arguments of mmseg's EncoderDecoder. ``test_cfg`` has one more key, ``interpolation``, for resizing
+            logits to the image: ``'bilinear'`` (mmseg, the default) or ``'bicubic'`` (the authors' evaluation).
+
+    Raises:
+        ValueError: for unknown available modalities, a ``modality_dropout`` outside [0, 1], or ``modality_dropout``
+            together with activation checkpointing.
     """
 
-    stacked = ('backbone', 'neck', 'decode_head', 'auxiliary_head')  # parts that see the modalities on the batch
+    stacked = ('backbone', 'neck', 'decode_head', 'auxiliary_head')  # parts that run on the stacked modalities
 
     def __init__(
         self,
@@ -52,44 +59,44 @@ class CENSegmentor(EncoderDecoder):
         decode_head: dict,
         data_preprocessor: dict,
         sparsity: Optional[dict] = None,
-        private_norms: bool = True,
-        private_convs: bool = False,
-        present: Optional[Sequence[str]] = None,
+        per_modality_norms: bool = True,
+        per_modality_convs: bool = False,
+        available_modalities: Optional[Sequence[str]] = None,
         modality_dropout: float = 0.0,
         **kwargs,
     ):
         modalities = list(data_preprocessor['modalities'])
-        owners = modalities if private_norms else ['all']
+        owners = modalities if per_modality_norms else ['all']
         backbone = {**backbone, 'modalities': owners}
-        if present is not None:
-            check_present(present, modalities)
-            settings = {name: data_preprocessor['modalities'][name] for name in present}
+        if available_modalities is not None:
+            check_available_modalities(available_modalities, modalities)
+            settings = {name: data_preprocessor['modalities'][name] for name in available_modalities}
             data_preprocessor = {**data_preprocessor, 'modalities': settings}
         super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
         for name, part in self.named_children():
             if name in self.stacked:
                 make_multimodal(part, owners)
-                if private_convs:
-                    make_private(part, modalities)
+                if per_modality_convs:
+                    make_per_modality(part, modalities)
         self.ensemble = Ensemble(modalities)
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
-        self.present = tuple(present or modalities)
+        self.available_modalities = tuple(available_modalities or modalities)
         self.modality_dropout = modality_dropout
         if not 0 <= modality_dropout <= 1:
-            raise ValueError(f'modality_dropout={modality_dropout} is no probability: give a number from 0 to 1.')
+            raise ValueError(f'modality_dropout={modality_dropout} is not a probability: use a number from 0 to 1.')
         if modality_dropout and any(getattr(module, 'with_cp', False) for module in self.modules()):
             raise ValueError(
-                'modality_dropout does not go with with_cp=True, whose second forward would forget which modality is '
-                'missing: take one of them out.'
+                'modality_dropout does not work with with_cp=True, because the second forward pass does not know '
+                'which modality was dropped: set modality_dropout=0 or with_cp=False.'
             )
-        self.to(memory_format=torch.channels_last)  # faster convolutions, on the CPU in bfloat16 above all
-        # mmseg's sliding window and resizing see the branches side by side on the channels.
+        self.to(memory_format=torch.channels_last)  # faster convolutions, above all in bfloat16 on the CPU
+        # mmseg's sliding window and resizing process the logits of all outputs, concatenated on the channels.
         self.out_channels = len(self.outputs) * self.decode_head.out_channels
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of what :meth:`branches` gives, in its order."""
-        return (*self.present, ENSEMBLE)
+        """Names of the outputs of :meth:`branches`, in their order."""
+        return (*self.available_modalities, ENSEMBLE)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -97,60 +104,67 @@ class CENSegmentor(EncoderDecoder):
         return self.ensemble.modalities
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """``(B, 3M, H, W)`` to the neck's maps, each ``(M * B, C_i, H_i, W_i)``."""
+        """Computes the feature maps of the neck, each ``(M * B, C_i, H_i, W_i)``, from inputs ``(B, 3M, H, W)``."""
         stacked = stack_modalities(inputs, len(self.ensemble.names))
         return super().extract_feat(stacked.contiguous(memory_format=torch.channels_last))
 
-    def branches(self, inputs: Tensor, present: Optional[Sequence[str]] = None) -> dict[str, Tensor]:
-        """Logits of every branch and the ensemble, before any resize.
+    def branches(self, inputs: Tensor, available_modalities: Optional[Sequence[str]] = None) -> dict[str, Tensor]:
+        """Computes the logits of every branch and of the ensemble, before they are resized.
 
         Args:
-            inputs: normalised, ``(B, 3M, H, W)``; of the present modalities alone, ``(B, 3P, H, W)``.
-            present: names of the modalities in ``inputs``, in their order, where others are missing; None: the model's
-                ``present``, which is all if not set.
+            inputs: normalized images, ``(B, 3M, H, W)``; ``(B, 3P, H, W)`` if only P modalities are available.
+            available_modalities: names of the modalities in ``inputs``, in their order. None: those of the model's
+                argument ``available_modalities``.
 
         Returns:
-            ``{'rgb': .., 'depth': .., 'ensemble': ..}``, each ``(B, K, h, w)``; of the present modalities alone.
+            ``{'rgb': .., 'depth': .., 'ensemble': ..}``, each ``(B, K, h, w)``, with a branch for each available
+            modality.
 
         Raises:
             ValueError: for unknown names, or another number of channels.
         """
-        with only_present(self, self.present if present is None else present, inputs):
+        names = self.available_modalities if available_modalities is None else available_modalities
+        with use_available_modalities(self, names, inputs):
             return self.ensemble(self.decode_head(self.extract_feat(inputs)))
 
     def _forward(self, inputs: Tensor, data_samples: Optional[list] = None) -> dict[str, Tensor]:
-        """``mode='tensor'``: the branches."""
+        """Returns the branches; mmseg calls it for ``mode='tensor'``."""
         return self.branches(inputs)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
-        """Losses of every branch and the ensemble (``rgb.loss_ce``, ..) and the penalty (``loss_sparsity``).
+        """Computes the losses of every branch and the ensemble (``rgb.loss_ce``, ..) and the penalty.
 
-        A branch whose modality is dropped has none.
+        Args:
+            inputs: normalized images, ``(B, 3M, H, W)``.
+            data_samples: B samples with labels ``(1, H, W)`` in ``gt_sem_seg``.
+
+        Returns:
+            Losses and accuracies by name; ``loss_sparsity`` is the penalty. A dropped modality has no entries.
         """
-        inputs, present = self._drop_modality(inputs)
+        inputs, names = self._drop_modality(inputs)
         losses = {}
-        with only_present(self, present, inputs):
+        with use_available_modalities(self, names, inputs):
             features = self.extract_feat(inputs)
             for name, logits in self.ensemble(self.decode_head(features)).items():
                 losses.update(add_prefix(self.decode_head.loss_by_feat(logits, data_samples), name))
             if self.with_auxiliary_head:
-                losses.update(self._auxiliary_head_forward_train(features, data_samples * len(present)))
+                losses.update(self._auxiliary_head_forward_train(features, data_samples * len(names)))
         if self.sparsity is not None:
             losses['loss_sparsity'] = self.sparsity(self)
         return losses
 
     def _drop_modality(self, inputs: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-        """Takes one modality out of ``(B, 3P, H, W)``, where chance says so; gives the rest and its names."""
-        present = self.present
-        if len(present) > 1 and torch.rand(()) < self.modality_dropout:
-            missing = torch.randint(len(present), ())
-            keep = [i for i in range(len(present)) if i != missing]
-            parts = inputs.chunk(len(present), dim=1)
-            inputs, present = torch.cat([parts[i] for i in keep], dim=1), tuple(present[i] for i in keep)
-        return inputs, present
+        """Drops one random modality with probability ``modality_dropout``; returns inputs and their names."""
+        names = self.available_modalities
+        if len(names) > 1 and torch.rand(()) < self.modality_dropout:
+            dropped = torch.randint(len(names), ())
+            keep = [i for i in range(len(names)) if i != dropped]
+            parts = inputs.chunk(len(names), dim=1)
+            inputs, names = torch.cat([parts[i] for i in keep], dim=1), tuple(names[i] for i in keep)
+        return inputs, names
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """``(B, 3M, H, W)`` to the logits of all branches, side by side, ``(B, (M + 1) * K, H, W)``."""
+        """Computes the resized logits of all outputs, concatenated on the channels, ``(B, (M + 1) * K, H, W)``."""
         logits = torch.cat(list(self.branches(inputs).values()), dim=1)
         mode = self.test_cfg.get('interpolation', 'bilinear')
         return resize(logits, inputs.shape[2:], mode=mode, align_corners=self.align_corners)
@@ -158,15 +172,16 @@ class CENSegmentor(EncoderDecoder):
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: Optional[list[SegDataSample]] = None
     ) -> list[SegDataSample]:
-        """Fills ``seg_logits`` and ``pred_sem_seg`` of every sample.
+        """Adds the predictions to the samples, as ``seg_logits`` and ``pred_sem_seg``.
 
         Args:
-            seg_logits: of all branches, side by side, ``(B, (M + 1) * K, H, W)``.
-            data_samples: one for each image; None: new ones.
+            seg_logits: logits of all outputs, concatenated on the channels, ``(B, (M + 1) * K, H, W)``.
+            data_samples: one sample per image. None: new samples.
 
         Returns:
-            The samples. The field ``data`` of both is the ensemble's, the fields named as the modalities are the
-            branches': ``sample.pred_sem_seg.depth`` is ``(1, H, W)``, ``sample.seg_logits.depth`` ``(K, H, W)``.
+            The samples. In both elements, the field ``data`` holds the ensemble and a field with the name of a
+            modality holds its branch: ``sample.pred_sem_seg.depth`` has shape ``(1, H, W)`` and
+            ``sample.seg_logits.depth`` has shape ``(K, H, W)``.
         """
         if data_samples is None:
             data_samples = [SegDataSample() for _ in seg_logits]

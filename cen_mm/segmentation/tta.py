@@ -9,16 +9,16 @@ from ..registry import MODELS
 
 @MODELS.register_module()
 class MultimodalTTAModel(SegTTAModel):
-    """mmseg's average over scales and flips, taken for each branch and for the ensemble."""
+    """Averages the predictions over scales and flips, as mmseg does, for each branch and for the ensemble."""
 
     def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
         """Merges the augmented predictions of every image.
 
         Args:
-            data_samples_list: for every image, one sample an augmentation, as the segmentor returns them.
+            data_samples_list: for each image, one sample per augmentation, as returned by the segmentor.
 
         Returns:
-            One sample an image; ``pred_sem_seg`` has the fields that the segmentor gives it.
+            One sample per image; ``pred_sem_seg`` has the same fields as in the segmentor's samples.
         """
         for samples in data_samples_list:
             logits = [sample.seg_logits for sample in samples]

@@ -1,4 +1,4 @@
-"""One picture a sample: what went in, what should come out, what each branch says."""
+"""Drawing inputs, label and the predictions of all branches into one image per sample."""
 
 from pathlib import Path
 from typing import Optional, Sequence
@@ -13,15 +13,15 @@ from mmseg.visualization import SegLocalVisualizer
 from ..exchange import ENSEMBLE
 from ..registry import VISUALIZERS
 
-TILE_WIDTH = 320  # pixels; smaller images are enlarged to it, so that titles can be read
+TILE_WIDTH = 320  # pixels; smaller tiles are enlarged, so that their titles are readable
 
 
 @VISUALIZERS.register_module()
 class MultimodalVisualizer(SegLocalVisualizer):
-    """Tiles the modalities and the label in one row, the branches and the ensemble in the next, a legend below.
+    """Draws a row with the modalities and the label, a row with the predictions of all branches, and a legend.
 
-    Depth (any one-channel modality) is drawn in viridis between its 2nd and 98th percentile; missing values, 0, are
-    black. Unlabelled pixels are black.
+    Modalities with one channel, such as depth, are drawn in the viridis colormap between their 2nd and 98th
+    percentile; missing values (0) are black. Unlabeled pixels are black.
     """
 
     @master_only
@@ -38,24 +38,24 @@ class MultimodalVisualizer(SegLocalVisualizer):
         step: int = 0,
         with_labels: bool = True,
     ) -> None:
-        """Draws one sample, to a window, a file or the backends, as mmseg's visualiser does.
+        """Draws one sample in a window, into a file or into the backends, as mmseg's visualizer does.
 
         Args:
-            name: of the picture.
-            image: RGB ``(H, W, 3)``; drawn if the sample does not tell its modalities' files.
-            data_sample: with ``modality_paths`` in its metainfo, ``gt_sem_seg`` and ``pred_sem_seg``.
+            name: name of the image.
+            image: RGB, ``(H, W, 3)``; drawn if the sample has no paths of its modalities.
+            data_sample: sample with ``modality_paths`` in its metainfo, ``gt_sem_seg`` and ``pred_sem_seg``.
             draw_gt: whether to draw the label.
-            draw_pred: whether to draw the branches and the ensemble.
-            show: open a window instead of writing.
-            wait_time: seconds that the window stays.
-            out_file: write there instead of to the backends.
-            step: of the backends.
+            draw_pred: whether to draw the predictions.
+            show: whether to open a window instead of writing the image.
+            wait_time: seconds until the window closes; 0: until a key is pressed.
+            out_file: file to write instead of the backends.
+            step: iteration, for the backends.
             with_labels: whether to draw the legend.
         """
         palette = np.vstack([self.dataset_meta['palette'], np.zeros((256 - len(self.dataset_meta['palette']), 3))])
         paths = data_sample.get('modality_paths', {})
-        seen = data_sample.get('modalities', paths)
-        tiles = {key: read_modality(path) for key, path in paths.items() if key in seen} or {'image': image}
+        used = data_sample.get('modalities', paths)
+        tiles = {key: read_modality(path) for key, path in paths.items() if key in used} or {'image': image}
         maps = {}
         if draw_gt and 'gt_sem_seg' in data_sample:
             maps['label'] = data_sample.gt_sem_seg.data
@@ -68,21 +68,21 @@ class MultimodalVisualizer(SegLocalVisualizer):
         shape = next((labels.shape for labels in maps.values()), image.shape[:2])
         inputs = [title(center_crop(tile, shape), key) for key, tile in tiles.items()]
         drawn = [title(palette[labels].astype(np.uint8), _map_title(key)) for key, labels in maps.items()]
-        picture = _grid(inputs + drawn, len(inputs) + ('label' in maps))
+        canvas = _grid(inputs + drawn, len(inputs) + ('label' in maps))
         if with_labels and maps:
-            present = np.unique(np.concatenate([np.unique(labels) for labels in maps.values()]))
-            picture = np.vstack([picture, self._legend(present, picture.shape[1])])
+            indices = np.unique(np.concatenate([np.unique(labels) for labels in maps.values()]))
+            canvas = np.vstack([canvas, self._legend(indices, canvas.shape[1])])
         if show:
-            self.show(picture, win_name=name, wait_time=wait_time)
+            self.show(canvas, win_name=name, wait_time=wait_time)
         elif out_file is not None:
-            mmcv.imwrite(mmcv.rgb2bgr(picture), out_file)
+            mmcv.imwrite(mmcv.rgb2bgr(canvas), out_file)
         else:
-            self.add_image(name, picture, step)
+            self.add_image(name, canvas, step)
 
-    def _legend(self, present: Sequence[int], width: int) -> np.ndarray:
-        """Colours and names of the classes present, ``(h, width, 3)``."""
+    def _legend(self, indices: Sequence[int], width: int) -> np.ndarray:
+        """Draws colors and names of the classes with these indices, ``(h, width, 3)``."""
         columns = max(width // 150, 1)
-        classes = [i for i in present if i < len(self.dataset_meta['classes'])]
+        classes = [i for i in indices if i < len(self.dataset_meta['classes'])]
         legend = np.full((20 * -(-len(classes) // columns) + 4, width, 3), 255, np.uint8)
         for n, i in enumerate(classes):
             x, y = 150 * (n % columns), 20 * (n // columns)
@@ -92,25 +92,25 @@ class MultimodalVisualizer(SegLocalVisualizer):
 
 
 def read_modality(path: str) -> np.ndarray:
-    """The file as a picture, RGB ``(H, W, 3)`` uint8; one channel is drawn in viridis, its zeros black."""
+    """Reads a file as an RGB image ``(H, W, 3)`` uint8; one channel is drawn in viridis, with zeros in black."""
     image = cv2.imread(str(Path(path)), cv2.IMREAD_UNCHANGED)
     if image.ndim == 3:
         return mmcv.bgr2rgb(image[..., :3])
     valid = image > 0
     low, high = np.percentile(image[valid], (2, 98)) if valid.any() else (0, 1)
     scaled = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
-    coloured = cv2.applyColorMap((255 * scaled).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
-    return mmcv.bgr2rgb(coloured * valid[..., None].astype(np.uint8))
+    colored = cv2.applyColorMap((255 * scaled).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+    return mmcv.bgr2rgb(colored * valid[..., None].astype(np.uint8))
 
 
 def center_crop(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The middle of ``(H, W, 3)``: predictions may be of the label's region alone."""
+    """Crops the center of ``(H, W, 3)``, because predictions may cover the region of the label only."""
     top, left = ((have - want) // 2 for have, want in zip(image.shape[:2], shape))
     return image[top : top + shape[0], left : left + shape[1]]
 
 
 def title(image: np.ndarray, text: str) -> np.ndarray:
-    """The image, enlarged to a readable width, under a line of text."""
+    """Enlarges the image to a readable width and adds a line of text above it."""
     factor = max(1, -(-TILE_WIDTH // image.shape[1]))
     image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
     bar = np.full((24, image.shape[1], 3), 255, np.uint8)
@@ -123,6 +123,6 @@ def _map_title(key: str) -> str:
 
 
 def _grid(tiles: list[np.ndarray], columns: int) -> np.ndarray:
-    """Tiles of one shape, in rows; the last row is filled up with white."""
+    """Arranges tiles of equal shape in rows; the last row is filled with white."""
     tiles = tiles + [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     return np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)])

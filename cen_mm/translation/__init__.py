@@ -1,4 +1,4 @@
-"""What plugs into MMagic, and its only importer. Importing it registers everything under the scope `cen_mm`."""
+"""Modules for MMagic, registered in the scope `cen_mm` on import. No other part of the package imports MMagic."""
 
 from .discriminator import SharedPatchDiscriminator
 from .features import LPIPS, EfficientNetLite0, InceptionV3

@@ -1,4 +1,4 @@
-"""Networks whose features compare sets of images, and where their weights come from."""
+"""Pretrained networks that compare images or sets of images, and the download of their weights."""
 
 from pathlib import Path
 from urllib.error import URLError
@@ -17,10 +17,14 @@ ALEXNET_URL = 'https://download.pytorch.org/models/alexnet-owt-7be5be79.pth'
 
 
 def fetch(path: str, url: str) -> str:
-    """The path of a file of weights, downloaded if it is not there.
+    """Returns the path of a weights file, after downloading the file if it does not exist.
+
+    Args:
+        path: path of the file.
+        url: address to download it from.
 
     Raises:
-        FileNotFoundError: if it is not there and cannot be downloaded.
+        FileNotFoundError: if the file does not exist and cannot be downloaded.
     """
     file = Path(path)
     if is_main_process() and not file.is_file():
@@ -29,8 +33,9 @@ def fetch(path: str, url: str) -> str:
             torch.hub.download_url_to_file(url, str(file))
         except (URLError, OSError) as error:
             raise FileNotFoundError(
-                f'{path} is not there and cannot be downloaded ({error}): fetch {url} and save it as {path}, or name '
-                "other features in val_evaluator (type='cen_mm.EfficientNetLite0' comes as a package)."
+                f'The weights file {path} does not exist and cannot be downloaded ({error}). Save {url} as {path}, or '
+                "set features=dict(type='cen_mm.EfficientNetLite0') and lpips=None, which need no download, in "
+                'val_evaluator and test_evaluator.'
             ) from error
     barrier()
     return path
@@ -38,13 +43,14 @@ def fetch(path: str, url: str) -> str:
 
 @MODELS.register_module()
 class InceptionV3(nn.Module):
-    """The Inception network of FID and KID, with the original TensorFlow weights, by torch-fidelity.
+    """Inception-v3 for FID and KID: torch-fidelity's network with the original TensorFlow weights.
 
     Args:
-        weights: path of torch-fidelity's ``weights-inception-2015-12-05-6726825d.pth``; fetched if not there.
+        weights: path of torch-fidelity's ``weights-inception-2015-12-05-6726825d.pth``; downloaded if it does
+            not exist.
 
     Raises:
-        FileNotFoundError: if the file is not there and cannot be downloaded.
+        FileNotFoundError: if the file does not exist and cannot be downloaded.
     """
 
     scores = ('FID', 'KID')
@@ -59,15 +65,15 @@ class InceptionV3(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` uint8, RGB, to features ``(N, 2048)``."""
+        """Computes features ``(N, 2048)`` of RGB images ``(N, 3, H, W)``, uint8."""
         return self.network(images)[0]
 
 
 @MODELS.register_module()
 class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 trained on ImageNet, whose weights come as a package: for machines without a network.
+    """EfficientNet-Lite0 trained on ImageNet. Its weights are a pip package, so it needs no other download.
 
-    Its distances rank models as FID and KID do, but have another scale. They are never called FID or KID.
+    Its distances rank models as FID and KID do, but on a different scale, so they are named FD-Lite0 and KD-Lite0.
     """
 
     scores = ('FD-Lite0', 'KD-Lite0')
@@ -85,20 +91,20 @@ class EfficientNetLite0(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` uint8, RGB, to features ``(N, 1280)``."""
+        """Computes features ``(N, 1280)`` of RGB images ``(N, 3, H, W)``, uint8."""
         images = F.interpolate(images.float() / 255, (224, 224), mode='bilinear', antialias=True)
         return self.network.extract_features((images - self.mean) / self.std).mean((2, 3))
 
 
 @MODELS.register_module()
 class LPIPS(nn.Module):
-    """Learned perceptual distance (AlexNet, version 0.1), by its authors' package.
+    """LPIPS, the learned perceptual distance, from its authors' package (AlexNet, version 0.1).
 
     Args:
-        weights: path of torchvision's ``alexnet-owt-7be5be79.pth``; fetched if not there.
+        weights: path of torchvision's ``alexnet-owt-7be5be79.pth``; downloaded if it does not exist.
 
     Raises:
-        FileNotFoundError: if the file is not there and cannot be downloaded.
+        FileNotFoundError: if the file does not exist and cannot be downloaded.
     """
 
     def __init__(self, weights: str):
@@ -107,10 +113,10 @@ class LPIPS(nn.Module):
 
         state_dict = torch.load(fetch(weights, ALEXNET_URL), map_location='cpu', weights_only=True)
         self.network = LPIPS(net='alex', pnet_rand=True, verbose=False).requires_grad_(False).eval()
-        convs = self.network.net  # lpips calls torchvision's features.3.weight slice2.3.weight
+        convs = self.network.net  # torchvision's features.3.weight is slice2.3.weight in lpips
         convs.load_state_dict({key: state_dict['features.' + key.split('.', 1)[1]] for key in convs.state_dict()})
 
     @torch.no_grad()
     def forward(self, fake: Tensor, real: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` uint8, RGB, to distances ``(N,)``."""
+        """Computes the distances ``(N,)`` between RGB images ``(N, 3, H, W)``, uint8."""
         return self.network(*(images.float() / 127.5 - 1 for images in (fake, real))).flatten()

@@ -1,4 +1,4 @@
-"""Distances to the target, of every branch and the ensemble: image by image, and of the whole set."""
+"""Image quality metrics of every branch and of the ensemble, per image and over the whole set."""
 
 from typing import Optional, Sequence
 
@@ -20,36 +20,41 @@ from ..registry import METRICS, MODELS
 
 TITLES = {
     '': '8-bit images, not stretched',
-    'authors_': "the authors' images: each stretched to its own minimum and maximum, drawn at 500x500",
+    'authors_': "authors' protocol: each image stretched to the full range and drawn at 500x500 pixels",
 }
 
 
 @METRICS.register_module()
 class TranslationMetric(BaseMetric):
-    """L1, RMSE, PSNR, SSIM, LPIPS, FID and KID of every branch and the ensemble.
+    """L1, RMSE, PSNR, SSIM, LPIPS, FID and KID of every branch and of the ensemble.
 
-    Two protocols. The standard one takes 8-bit images as they are: ``L1`` and ``RMSE`` of values in [0, 1], over the
-    pixels where the target is known; ``PSNR`` (dB) and ``SSIM``, MMagic's, ``LPIPS``, ``FID`` and ``KIDx100`` of whole
-    images. The authors' one, ``authors_FID`` and ``authors_KIDx100``, stretches every image, made or real, to its own
-    minimum and maximum and draws it at 5x5 inches: their 62.6 and 1.65 compare with these alone. KID is the unbiased
-    estimate over the whole set, times 100. The ensemble's scores have these names, a branch's ``reshading/L1`` and so
-    on. FID and KID need two images at least.
+    There are two protocols:
+
+    - The standard protocol compares 8-bit images without stretching. ``L1`` and ``RMSE`` are computed on values in
+      [0, 1], over the pixels with a known target. ``PSNR`` (dB) and ``SSIM`` (both from MMagic), ``LPIPS``, ``FID``
+      and ``KIDx100`` are computed on whole images.
+    - The authors' protocol linearly stretches every generated and real image, so that its minimum becomes 0 and its
+      maximum 1, and draws it at 5x5 inches (500x500 pixels). Its scores are ``authors_FID`` and ``authors_KIDx100``.
+      Only these two are comparable with the authors' 62.6 and 1.65.
+
+    ``KIDx100`` is 100 times the unbiased estimate over the whole set. The scores of the ensemble have these names,
+    those of a branch are named ``reshading/L1`` and so on. FID and KID need at least two images.
 
     Args:
-        features: config of the network that FID and KID are taken from: ``InceptionV3`` or, with other names for the
-            scores, ``EfficientNetLite0``.
-        lpips: config of :class:`~cen_mm.translation.LPIPS`; None: not measured.
-        **kwargs: mmengine's.
+        features: config of the network that computes the features for FID and KID: ``InceptionV3``, or
+            ``EfficientNetLite0``, whose scores have other names.
+        lpips: config of :class:`~cen_mm.translation.LPIPS`. None: LPIPS is not computed.
+        **kwargs: arguments of mmengine's ``BaseMetric``.
     """
 
     def __init__(self, features: dict, lpips: Optional[dict] = None, **kwargs):
         super().__init__(**kwargs)
-        # Built here, so that a missing file is told of before training starts.
+        # Built here, so that a missing weights file is reported before training starts.
         self.features = MODELS.build(features)
         self.lpips = MODELS.build(lpips) if lpips else None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keeps the scores and features of every branch of each image."""
+        """Computes and stores the scores and features of every branch, for each image of the batch."""
         for sample in data_samples:
             images = [sample['gt_img'], *sample['branches'].values()]
             standard = torch.stack([to_bytes(image) for image in images])  # (M + 2, 3, H, W)
@@ -66,7 +71,7 @@ class TranslationMetric(BaseMetric):
             )
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Averages over the images, compares the sets, prints a table for each protocol and returns the scores."""
+        """Averages over the images, compares the sets, prints one table per protocol and returns the scores."""
         names, metrics = list(results[0]['scores']), {}
         for protocol, title in TITLES.items():
             features = torch.stack([result['features'][protocol] for result in results]).double()  # (N, M + 2, D)
@@ -89,24 +94,34 @@ class TranslationMetric(BaseMetric):
 
 
 def frechet_distance(fake: Tensor, real: Tensor) -> float:
-    """FID of features ``(N, D)``, by torch-fidelity."""
+    """Computes the FID of two sets of features ``(N, D)`` with torch-fidelity."""
     statistics = fid_features_to_statistics(fake), fid_features_to_statistics(real)
     return fid_statistics_to_metric(*statistics, verbose=False)['frechet_inception_distance']
 
 
 def kernel_distance(fake: Tensor, real: Tensor) -> float:
-    """KID of features ``(N, D)``: unbiased, cubic kernel, one subset of all images, by torch-fidelity."""
+    """Computes the KID of two sets of features ``(N, D)`` with torch-fidelity.
+
+    The estimate is unbiased, with a cubic kernel and one subset that contains all images.
+    """
     options = dict(kid_subsets=1, kid_subset_size=len(fake), verbose=False)
     return kid_features_to_metric(fake, real, **options)['kernel_inception_distance_mean']
 
 
 def to_bytes(image: Tensor) -> Tensor:
-    """``(3, H, W)`` in [-1, 1] to the same in uint8."""
+    """Converts an image ``(3, H, W)`` from [-1, 1] to uint8."""
     return ((image.clamp(-1, 1) + 1) * 127.5).round().byte()
 
 
 def as_drawn(image: Tensor) -> Tensor:
-    """``(3, H, W)`` to ``(3, 500, 500)`` uint8, as the authors' code saves it: stretched, and drawn by matplotlib."""
+    """Stretches and draws an image with matplotlib, as the authors' code saves it.
+
+    Args:
+        image: any value range, ``(3, H, W)``.
+
+    Returns:
+        ``(3, 500, 500)`` uint8.
+    """
     low, high = image.min(), image.max()
     stretched = (image - low) / (high - low).clamp(min=1e-12)
     figure = Figure(figsize=(5, 5), dpi=100)
@@ -119,12 +134,18 @@ def as_drawn(image: Tensor) -> Tensor:
 
 
 def _scores(fake: Tensor, real: Tensor, mask: Tensor) -> dict[str, float]:
-    """Of images ``(3, H, W)`` uint8; no known pixel: NaN, which the mean over the images leaves out."""
+    """Computes the scores of one image; L1 and RMSE are NaN, which the mean excludes, if no target pixel is known.
+
+    Args:
+        fake: generated image, ``(3, H, W)`` uint8.
+        real: target image, ``(3, H, W)`` uint8.
+        mask: True where the target is known, ``(3, H, W)``.
+    """
     difference = (fake.double() - real.double())[mask] / 255
-    whole = [image.permute(1, 2, 0).cpu().numpy() for image in (fake, real)]
+    images = [image.permute(1, 2, 0).cpu().numpy() for image in (fake, real)]
     return dict(
         L1=difference.abs().mean().item(),
         RMSE=difference.square().mean().sqrt().item(),
-        PSNR=psnr(*whole),
-        SSIM=ssim(*whole),
+        PSNR=psnr(*images),
+        SSIM=ssim(*images),
     )

@@ -1,9 +1,8 @@
-"""Image-to-image translation on MMagic: the GAN step, and what a test makes."""
+"""The MMagic model for image-to-image translation: GAN training step and evaluation."""
 
 from typing import NamedTuple, Optional, Sequence, Union
 
 import torch
-import torch.nn.functional as F
 from mmagic.models.base_models import BaseTranslationModel
 from mmagic.models.utils import set_requires_grad
 from mmengine.dist import all_reduce_params
@@ -12,39 +11,41 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ..exchange import ENSEMBLE, SparsityPenalty, check_present, only_present, stack_modalities
+from ..exchange import (
+    ENSEMBLE,
+    SparsityPenalty,
+    check_available_modalities,
+    stack_modalities,
+    use_available_modalities,
+)
 from ..registry import MODELS
-from .generator import ImageNorm
+from .generator import BatchStatsInstanceNorm2d
+from .losses import adversarial_loss, discriminator_loss, pixel_loss
 
-# MMagic keeps its networks by domain. This name is in the keys of checkpoints, which are the same for every target.
+# MMagic stores its networks by domain. This name is part of the checkpoint keys, which do not depend on the target.
 DOMAIN = 'target'
 TEST_MODES = ('deterministic', 'authors')
 
 
 def _batch(images: Union[Tensor, Sequence[Tensor]]) -> Tensor:
+    """Stacks a list of tensors; a tensor is returned as it is."""
     return images if isinstance(images, Tensor) else torch.stack(list(images))
 
 
 def _check_inputs(data_samples: Sequence[BaseDataElement], modalities: tuple[str, ...]) -> None:
-    """Raises ValueError if the images were packed from other modalities than the model's."""
+    """Raises ValueError if the modalities in the data samples are not ``modalities``."""
     packed = tuple(data_samples[0].get('modalities', modalities))
     if packed != modalities:
         raise ValueError(
-            f"The data set's inputs are {list(packed)}, but model.modalities is {list(modalities)}: "
-            'name the same modalities in the same order in both.'
+            f'The inputs of the data set are {list(packed)}, but the model expects {list(modalities)}: '
+            'list the same modalities in the same order in both.'
         )
 
 
-def _pixel_loss(fake: Tensor, real: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute difference of ``(B, 3, H, W)`` over the pixels whose ``mask`` ``(B, 1, H, W)`` is 1; 0 of none."""
-    known = mask.sum().clamp(min=1) / mask.numel()  # exactly 1 if all are known, so that nothing is rounded
-    return F.l1_loss(torch.where(mask > 0, fake, real), real) / known
-
-
 def _discriminator_may_be_missing(model: 'CENTranslation', keys: NamedTuple) -> None:
-    """Only training needs one, so a file and a model fit together, strictly too, if either has none."""
-    own = {name for name, _ in model.named_parameters() if name.startswith('discriminators.')}
-    if own <= set(keys.missing_keys):
+    """Lets strict loading accept checkpoints and models without discriminator, because only training needs it."""
+    discriminator_keys = {name for name, _ in model.named_parameters() if name.startswith('discriminators.')}
+    if discriminator_keys <= set(keys.missing_keys):
         for names in keys:
             names[:] = [name for name in names if not name.startswith('discriminators.')]
 
@@ -53,25 +54,27 @@ def _discriminator_may_be_missing(model: 'CENTranslation', keys: NamedTuple) -> 
 class CENTranslation(BaseTranslationModel):
     """Channel exchanging network for image-to-image translation.
 
-    Losses. Discriminator: half of real and fake, summed over the modalities. Generator: adversarial, summed over the
-    modalities' branches; 100 times L1 of the pixels where the target is known, summed over branches and ensemble; the
-    penalty.
+    The loss of the discriminator is half the sum of the losses on real and generated images, summed over the
+    modalities. The loss of the generator is the sum of the adversarial loss of each branch, 100 times the L1 loss of
+    each branch and of the ensemble on the pixels with a known target, and the sparsity penalty.
 
     Args:
-        generator: config of a ``CENUNetGenerator``; it is told of the modalities.
-        discriminator: config of a ``SharedPatchDiscriminator``; None: a model for tests alone.
+        generator: config of a ``CENUNetGenerator``, without ``modalities``.
+        discriminator: config of a ``SharedPatchDiscriminator``. None: the model can be tested, but not trained.
         modalities: names of the input modalities, in the order of the channels.
-        sparsity: arguments of :class:`~cen_mm.exchange.SparsityPenalty`; None: no penalty.
-        test_mode: of eval mode. The norms use the image's own statistics and leave the running ones alone;
-            ``'deterministic'``: dropout is off, ``'authors'``: dropout is on.
-        present: names of the modalities that there are in tests, in the order of the channels; None: all.
-        data_preprocessor: config; None: mmengine's, which moves the data to the device.
-        **kwargs: MMagic's: ``disc_init_steps``, iterations before the generator is trained; ``discriminator_steps``,
-            the generator joins in every so many-th update of the discriminator (with gradient accumulation: in all
-            its iterations); ``loss_config``, whose ``pixel_loss_weight`` is 100 if not given.
+        sparsity: arguments of :class:`~cen_mm.exchange.SparsityPenalty`. None: no penalty.
+        test_mode: ``'deterministic'``: dropout is off in eval mode. ``'authors'``: dropout is on in eval mode. In
+            both, the norms use the statistics of each image and do not update the running statistics.
+        available_modalities: names of the available modalities in tests, in the order of the channels. None: all
+            modalities.
+        data_preprocessor: config of the data preprocessor. None: mmengine's, which moves the data to the device.
+        **kwargs: arguments of MMagic's ``BaseTranslationModel``: ``disc_init_steps``, number of iterations before the
+            generator is trained; ``discriminator_steps``, number of updates of the discriminator per update of the
+            generator (with gradient accumulation, the generator is trained in all iterations of an update);
+            ``loss_config`` with ``pixel_loss_weight`` (default 100).
 
     Raises:
-        ValueError: for an unknown test mode, or a present modality that is none of the model's.
+        ValueError: for an unknown test mode, or available modalities that the model does not have.
     """
 
     def __init__(
@@ -81,14 +84,14 @@ class CENTranslation(BaseTranslationModel):
         modalities: Sequence[str],
         sparsity: Optional[dict] = None,
         test_mode: str = 'deterministic',
-        present: Optional[Sequence[str]] = None,
+        available_modalities: Optional[Sequence[str]] = None,
         data_preprocessor: Optional[dict] = None,
         **kwargs,
     ):
         if test_mode not in TEST_MODES:
             raise ValueError(f'test_mode={test_mode!r} is unknown: choose one of {", ".join(TEST_MODES)}.')
-        if present is not None:
-            check_present(present, modalities)
+        if available_modalities is not None:
+            check_available_modalities(available_modalities, modalities)
         super().__init__(
             {**generator, 'modalities': modalities},
             discriminator,
@@ -101,10 +104,10 @@ class CENTranslation(BaseTranslationModel):
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
         self.pixel_loss_weight = self.loss_config.get('pixel_loss_weight', 100.0)
         self.test_mode = test_mode
-        self.present = tuple(present or modalities)
+        self.available_modalities = tuple(available_modalities or modalities)
         for module in self.generators.modules():
-            if isinstance(module, ImageNorm):
-                module.own_statistics = True
+            if isinstance(module, BatchStatsInstanceNorm2d):
+                module.batch_stats_in_eval = True
         self.register_load_state_dict_post_hook(_discriminator_may_be_missing)
 
     @property
@@ -113,31 +116,31 @@ class CENTranslation(BaseTranslationModel):
         return self._get_target_generator(DOMAIN).modalities
 
     def train(self, mode: bool = True) -> 'CENTranslation':
-        """Training or eval mode; in the authors' test mode dropout stays on in both."""
+        """Sets training or eval mode. With ``test_mode='authors'``, dropout is on in both."""
         super().train(mode)
         for module in self.generators.modules():
             if isinstance(module, nn.Dropout):
                 module.train(mode or self.test_mode == 'authors')
         return self
 
-    def branches(self, inputs: Tensor, present: Optional[Sequence[str]] = None) -> dict[str, Tensor]:
-        """The image that each branch and the ensemble make.
+    def branches(self, inputs: Tensor, available_modalities: Optional[Sequence[str]] = None) -> dict[str, Tensor]:
+        """Generates the images of every branch and of the ensemble.
 
         Args:
-            inputs: in [-1, 1], ``(B, 3M, H, W)``; of the present modalities alone, ``(B, 3P, H, W)``.
-            present: names of the modalities in ``inputs``, in their order, where others are missing; None: the model's
-                ``present``, which is all if not set.
+            inputs: input images in [-1, 1], ``(B, 3M, H, W)``; ``(B, 3P, H, W)`` if only P modalities are available.
+            available_modalities: names of the modalities in ``inputs``, in the order of the channels. None: the
+                ``available_modalities`` of the model.
 
         Returns:
-            ``{'reshading': .., 'edge_texture': .., 'ensemble': ..}``, each ``(B, 3, H, W)`` in [-1, 1]; of the
-            present modalities alone.
+            ``{'reshading': .., 'edge_texture': .., 'ensemble': ..}``, each ``(B, 3, H, W)`` in [-1, 1], with one
+            branch per available modality.
 
         Raises:
-            ValueError: for unknown names, or another number of channels.
+            ValueError: for unknown names or a wrong number of channels.
         """
-        present = self.present if present is None else present
-        with only_present(self, present, inputs):
-            return self.translation(stack_modalities(inputs, len(present)))
+        names = self.available_modalities if available_modalities is None else available_modalities
+        with use_available_modalities(self, names, inputs):
+            return self.translation(stack_modalities(inputs, len(names)))
 
     def forward(
         self,
@@ -145,46 +148,51 @@ class CENTranslation(BaseTranslationModel):
         data_samples: Optional[list[BaseDataElement]] = None,
         mode: str = 'tensor',
     ) -> Union[dict[str, Tensor], list[BaseDataElement]]:
-        """What MMagic's loops call in tests.
+        """Generates images. The validation and test loops of MMagic call this method.
 
         Args:
-            inputs: in [-1, 1], ``(B, 3M, H, W)`` or B times ``(3M, H, W)``; of the present modalities.
-            data_samples: one for each image; None: new ones.
-            mode: ``'tensor'``: the branches; ``'predict'``: the samples, with ``fake_img``, the ensemble's image
-                ``(3, H, W)``, and ``branches``, a dict of each branch's and the ensemble's.
+            inputs: input images in [-1, 1], ``(B, 3M, H, W)`` or B tensors ``(3M, H, W)``; with missing modalities,
+                only the channels of the available ones.
+            data_samples: one sample per image, to which the results are added. None: new samples are made.
+            mode: ``'tensor'`` or ``'predict'``.
+
+        Returns:
+            For ``'tensor'``, the dict that :meth:`branches` returns. For ``'predict'``, the samples with two new
+            fields: ``fake_img``, the image of the ensemble ``(3, H, W)``, and ``branches``, a dict with the
+            images of every branch and of the ensemble, ``(3, H, W)`` each.
 
         Raises:
-            ValueError: for any other mode, or if the data set's inputs are not the model's modalities.
+            ValueError: for any other mode, or if the modalities in the samples are not those of the model.
         """
         if mode not in ('tensor', 'predict'):
             raise ValueError(f"mode={mode!r} is unknown: choose 'tensor' or 'predict', or call train_step to train.")
         if data_samples:
-            _check_inputs(data_samples, self.present)
+            _check_inputs(data_samples, self.available_modalities)
         branches = self.branches(_batch(inputs))
         if mode == 'tensor':
             return branches
         data_samples = data_samples or [BaseDataElement() for _ in inputs]
         for i, sample in enumerate(data_samples):
-            # A dict, because mmengine's elements forget the order of their fields.
+            # A dict, because mmengine's data elements do not keep the order of their fields.
             sample.branches = {name: images[i] for name, images in branches.items()}
             sample.fake_img = sample.branches[ENSEMBLE]
         return data_samples
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
-        """Trains the discriminator, then the generator, which runs once.
+        """Trains the discriminator and then the generator, with one forward pass of the generator.
 
         Args:
-            data: ``inputs``, in [-1, 1], ``(B, 3M, H, W)`` or B times ``(3M, H, W)``; ``data_samples``, B of them,
-                with ``gt_img``, in [-1, 1], ``(3, H, W)``, and ``mask``, ``(1, H, W)``, 1 where it is known; without a
-                mask all of it is.
-            optim_wrapper: of ``generators`` and ``discriminators``.
+            data: dict with ``inputs``, images in [-1, 1], ``(B, 3M, H, W)`` or B tensors ``(3M, H, W)``, and
+                ``data_samples``, B samples with ``gt_img``, the target in [-1, 1], ``(3, H, W)``, and optionally
+                ``mask``, ``(1, H, W)``, 1 where the target is known and 0 elsewhere.
+            optim_wrapper: optimizer wrappers named ``generators`` and ``discriminators``.
 
         Returns:
-            ``loss_disc`` and, where the generator is trained, ``loss_gen`` and what it is the sum of: ``loss_gan``,
-            ``loss_pixel``, ``loss_sparsity``.
+            ``loss_disc`` and, if the generator is trained in this iteration, ``loss_gen`` and its terms ``loss_gan``,
+            ``loss_pixel`` and, if the sparsity penalty is on, ``loss_sparsity``.
 
         Raises:
-            ValueError: if the data set's inputs are not the model's modalities.
+            ValueError: if the modalities in the samples are not those of the model.
         """
         data = self.data_preprocessor(data, True)
         _check_inputs(data['data_samples'], self.modalities)
@@ -193,7 +201,7 @@ class CENTranslation(BaseTranslationModel):
         inputs = stack_modalities(_batch(data['inputs']), len(self.modalities))  # (M * B, 3, H, W)
         gen_wrapper, disc_wrapper = optim_wrapper['generators'], optim_wrapper['discriminators']
         iteration = MessageHub.get_current_instance().get_info('iter', 0)
-        update = iteration // disc_wrapper._accumulative_counts + 1  # of the discriminator
+        update = iteration // disc_wrapper._accumulative_counts + 1  # current update of the discriminator, from 1
         train_gen = iteration >= self.disc_init_steps and update % self.discriminator_steps == 0
 
         with gen_wrapper.optim_context(self.generators), torch.set_grad_enabled(train_gen):
@@ -201,7 +209,7 @@ class CENTranslation(BaseTranslationModel):
         fake = torch.cat([branches[name] for name in self.modalities])  # (M * B, 3, H, W)
 
         with disc_wrapper.optim_context(self.discriminators):
-            loss_disc = self._disc_loss(inputs, real, fake.detach())
+            loss_disc = discriminator_loss(self._get_target_discriminator(DOMAIN), inputs, real, fake.detach())
         self._update(disc_wrapper, loss_disc)
         log_vars = dict(loss_disc=loss_disc.detach())
         if not train_gen:
@@ -209,15 +217,16 @@ class CENTranslation(BaseTranslationModel):
 
         set_requires_grad(self.discriminators, False)
         with gen_wrapper.optim_context(self.generators):
-            loss_gen, parts = self.parse_losses(self._gen_losses(inputs, real, mask, fake, branches[ENSEMBLE]))
+            loss_gen, terms = self.parse_losses(self._gen_losses(inputs, real, mask, fake, branches[ENSEMBLE]))
         self._update(gen_wrapper, loss_gen)
         set_requires_grad(self.discriminators, True)
-        return {**log_vars, 'loss_gen': parts.pop('loss'), **parts}
+        return {**log_vars, 'loss_gen': terms.pop('loss'), **terms}
 
     def _update(self, wrapper: OptimWrapper, loss: Tensor) -> None:
-        """The wrapper's ``update_params``, with gradients averaged over the processes.
+        """Updates the parameters as the wrapper's ``update_params`` does, with gradients averaged over the processes.
 
-        MMagic calls its networks past MMSeparateDistributedDataParallel, which then averages nothing.
+        MMagic calls its networks without their MMSeparateDistributedDataParallel wrapper, so the wrapper does not
+        average the gradients.
         """
         wrapper.backward(wrapper.scale_loss(loss))
         if wrapper.should_update():
@@ -226,25 +235,23 @@ class CENTranslation(BaseTranslationModel):
             wrapper.step()
             wrapper.zero_grad()
 
-    def _adversarial(self, logits: Tensor, label: float) -> Tensor:
-        """Binary cross entropy of ``(M * B, 1, h, w)``: a mean in each modality, summed over them."""
-        return len(self.modalities) * F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
-
-    def _disc_loss(self, inputs: Tensor, real: Tensor, fake: Tensor) -> Tensor:
-        """Of inputs and fake images ``(M * B, 3, H, W)`` and real ones ``(B, 3, H, W)``, a scalar."""
-        images = torch.cat([real.repeat(len(self.modalities), 1, 1, 1), fake])  # one pass for both
-        on_real, on_fake = self._get_target_discriminator(DOMAIN)(inputs.repeat(2, 1, 1, 1), images).chunk(2)
-        return (self._adversarial(on_real, 1.0) + self._adversarial(on_fake, 0.0)) / 2
-
     def _gen_losses(
         self, inputs: Tensor, real: Tensor, mask: Tensor, fake: Tensor, ensemble: Tensor
     ) -> dict[str, Tensor]:
-        """Scalars, of inputs and fakes ``(M * B, 3, H, W)``, real ``(B, 3, H, W)``, its mask, the ensemble's image."""
+        """Computes the losses of the generator.
+
+        Args:
+            inputs: input images, ``(M * B, 3, H, W)``.
+            real: target images, ``(B, 3, H, W)``.
+            mask: 1 where the target is known and 0 elsewhere, ``(B, 1, H, W)``.
+            fake: generated images of the branches, ``(M * B, 3, H, W)``.
+            ensemble: generated images of the ensemble, ``(B, 3, H, W)``.
+        """
         logits = self._get_target_discriminator(DOMAIN)(inputs, fake)
         images = [*fake.chunk(len(self.modalities)), ensemble]
         losses = dict(
-            loss_gan=self._adversarial(logits, 1.0),
-            loss_pixel=self.pixel_loss_weight * sum(_pixel_loss(image, real, mask) for image in images),
+            loss_gan=adversarial_loss(logits, 1.0, len(self.modalities)),
+            loss_pixel=self.pixel_loss_weight * sum(pixel_loss(image, real, mask) for image in images),
         )
         if self.sparsity is not None:
             losses['loss_sparsity'] = self.sparsity(self.generators)

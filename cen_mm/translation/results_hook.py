@@ -1,4 +1,4 @@
-"""Writes what every evaluation makes, as images."""
+"""Hook that writes the images of every evaluation."""
 
 import shutil
 from pathlib import Path
@@ -15,30 +15,32 @@ from torch import Tensor
 from ..registry import HOOKS
 from .metric import to_bytes
 
-CAPTION, WIDTH = 16, 128  # of a strip: pixels above each image, and its least width
+CAPTION_HEIGHT = 16  # pixels above each image of a strip
+MIN_WIDTH = 128  # narrower images are enlarged to at least this width in a strip, in pixels
 
 
 @HOOKS.register_module()
 class ResultsHook(Hook):
-    """Writes the images of every evaluation over those of the one before, and keeps the best.
+    """Writes the images of every evaluation as PNG files, and keeps a copy of the best ones.
 
-    Layout, the authors'; ``fake`` with the last number is the ensemble's::
+    Each evaluation overwrites the images of the previous one. The layout is the authors'; the last ``fake`` folder
+    contains the images of the ensemble::
 
         results
-        ├── input0, input1, ..      one PNG an image, named as the target's file
-        ├── fake0, fake1, fake2     each branch, and the ensemble
-        ├── real                    the target
-        ├── best                    the fakes of the best checkpoint: CheckpointHook's save_best names score and branch
-        └── strips                  all of an image side by side, with their names
+        ├── input0, input1, ..      input images of each modality; files are named after those of the target
+        ├── fake0, fake1, fake2     generated images of each branch and of the ensemble
+        ├── real                    target images
+        ├── best                    the fake folders of the best checkpoint, as chosen by CheckpointHook's save_best
+        └── strips                  all of these side by side in one image, with captions
 
     Args:
-        out_dir: where to write; a relative path is within the work directory.
-        strip_dir: where the strips go instead.
-        show: show each strip in a window.
-        wait_time: seconds that the window stays.
+        out_dir: output folder; a relative path is relative to the work directory.
+        strip_dir: output folder of the strips. None: ``strips`` in ``out_dir``.
+        show: whether to show each strip in a window.
+        wait_time: time to show each window, in seconds.
     """
 
-    priority = 'LOWEST'  # after the checkpoint, which says whether it is the best
+    priority = 'LOWEST'  # after CheckpointHook, which updates the best score
 
     def __init__(
         self, out_dir: str = 'results', strip_dir: Optional[str] = None, show: bool = False, wait_time: float = 0
@@ -54,13 +56,13 @@ class ResultsHook(Hook):
         self.strips = Path(self.strip_dir or self.out / 'strips')
 
     def before_train(self, runner: Runner) -> None:
-        """A resumed run knows its best score by now."""
+        """Reads the best score so far, which a resumed run has loaded by now."""
         self.best = runner.message_hub.get_info('best_score', None)
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[BaseDataElement]
     ) -> None:
-        """Writes the batch."""
+        """Writes the images of the batch."""
         for inputs, sample in zip(data_batch['inputs'], outputs):
             modalities = sample.modalities
             folders = {f'input{i}': image for i, image in enumerate(inputs.chunk(len(modalities)))}
@@ -70,7 +72,7 @@ class ResultsHook(Hook):
             for folder, image in folders.items():
                 _write(self.out / folder / name, _to_bgr(image))
             captions = (*modalities, *(f'from {m}' for m in modalities), 'ensemble', f'target: {sample.target}')
-            strip = np.hstack([_captioned(image, text) for image, text in zip(folders.values(), captions)])
+            strip = np.hstack([_add_caption(image, text) for image, text in zip(folders.values(), captions)])
             _write(self.strips / name, strip)
             if self.show:
                 runner.visualizer.show(strip[..., ::-1], name, self.wait_time)
@@ -78,33 +80,33 @@ class ResultsHook(Hook):
     after_test_iter = after_val_iter
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
-        """Keeps the images if the checkpoint of this evaluation is the best so far."""
+        """Copies the images if the checkpoint of this evaluation is the best so far."""
         barrier()
         best = runner.message_hub.get_info('best_score', None)
         if best != self.best:
             self.best = best
-            self._keep()
+            self._save_best()
 
     @master_only
-    def _keep(self) -> None:
+    def _save_best(self) -> None:
         for folder in self.out.glob('fake*'):
             shutil.copytree(folder, self.out / 'best' / folder.name, dirs_exist_ok=True)
 
 
 def _to_bgr(image: Tensor) -> np.ndarray:
-    """``(3, H, W)`` in [-1, 1] to ``(H, W, 3)`` uint8, as OpenCV writes it."""
+    """Converts an RGB image ``(3, H, W)`` in [-1, 1] to BGR ``(H, W, 3)`` uint8, as OpenCV expects it."""
     return np.ascontiguousarray(to_bytes(image).flip(0).permute(1, 2, 0).cpu().numpy())
 
 
-def _captioned(image: Tensor, text: str) -> np.ndarray:
-    """The image under its name, enlarged if it is small."""
-    picture = _to_bgr(image)
-    picture = picture.repeat(times := -(-WIDTH // picture.shape[1]), 0).repeat(times, 1)
-    picture = cv2.copyMakeBorder(picture, CAPTION, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-    return cv2.putText(picture, text, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
+def _add_caption(image: Tensor, text: str) -> np.ndarray:
+    """Adds a caption above an image ``(3, H, W)`` in [-1, 1], which is enlarged if it is narrow."""
+    bgr = _to_bgr(image)
+    bgr = bgr.repeat(factor := -(-MIN_WIDTH // bgr.shape[1]), 0).repeat(factor, 1)
+    bgr = cv2.copyMakeBorder(bgr, CAPTION_HEIGHT, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    return cv2.putText(bgr, text, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
 
 
 def _write(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), image):
-        raise OSError(f'{path} cannot be written: free some space, or choose another out_dir.')
+        raise OSError(f'The image {path} cannot be written: check the free disk space and the permissions.')

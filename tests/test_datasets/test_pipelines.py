@@ -12,9 +12,9 @@ HEIGHT, WIDTH = 96, 128
 
 @pytest.fixture
 def coordinates(tmp_path) -> dict:
-    """A sample that carries its coordinates: red is x, green y; depth is the pixel's number; the label its 8x8 block.
+    """Sample whose values encode the position: red is x, green is y, depth the pixel index, label the 8x8 block index.
 
-    The label covers the centre alone, four rows and columns less on each side.
+    The label only covers the center of the image: four rows and columns less on each side.
     """
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     cv2.imwrite(str(tmp_path / 'rgb.png'), np.stack([0 * x, 2 * y, 2 * x], axis=-1).astype(np.uint8))
@@ -46,27 +46,27 @@ def test_training_pipeline_keeps_image_depth_and_label_aligned(config, coordinat
     inside = label != 255
     assert inside.mean() > 0.2
     assert np.array_equal(label[inside], (y // 8 * 16 + x // 8)[inside])
-    # The cubic image overshoots at its border and rounds; elsewhere it says the same place to a pixel.
+    # Cubic interpolation overshoots at the image border and rounds; elsewhere the positions agree within one pixel.
     assert np.percentile(np.abs(image[2] / 2 - x)[inside], 95) <= 1
     assert np.percentile(np.abs(image[1] / 2 - y)[inside], 95) <= 1
 
 
 @pytest.mark.parametrize('name', ['test_pipeline', 'tta_pipeline'])
-def test_test_pipelines_leave_the_label_where_it_was(config, coordinates, name):
+def test_test_pipelines_keep_the_label_unchanged(config, coordinates, name):
     packed = Compose([TRANSFORMS.build(step) for step in config('cen_refinenet_r101_nyudv2.py')[name]])(coordinates)
     samples = packed['data_samples'] if name == 'tta_pipeline' else [packed['data_samples']]
     images = packed['inputs'] if name == 'tta_pipeline' else [packed['inputs']]
     assert len(samples) == (6 if name == 'tta_pipeline' else 1)
-    whole = cv2.imread(coordinates['seg_map_path'], cv2.IMREAD_UNCHANGED)
+    full_label = cv2.imread(coordinates['seg_map_path'], cv2.IMREAD_UNCHANGED)
     for image, sample in zip(images, samples):
-        assert np.array_equal(sample.gt_sem_seg.data[0].numpy(), whole)
-        assert sample.ori_shape == whole.shape
+        assert np.array_equal(sample.gt_sem_seg.data[0].numpy(), full_label)
+        assert sample.ori_shape == full_label.shape
         assert sample.img_shape == tuple(image.shape[1:])
         number = np.round(image[3].numpy().astype(float) * 5000).astype(int) - 1
         assert np.percentile(np.abs(image[2].numpy() / 2 - number % WIDTH), 90) <= 1.5
 
 
-def sample_of_the_authors(parity) -> dict:
+def authors_sample(parity) -> dict:
     data = parity('data_and_metrics.npz')
     return dict(
         img=np.ascontiguousarray(data['seg_rgb'][..., ::-1]),
@@ -77,8 +77,8 @@ def sample_of_the_authors(parity) -> dict:
     )
 
 
-def through(pipeline: list[dict], preprocessor: dict, sample: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Network's input and label that the transforms after loading, and the preprocessor, make of a sample."""
+def run_after_loading(pipeline: list[dict], preprocessor: dict, sample: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the network's input and the label after all transforms but loading, and after the preprocessor."""
     from mmengine.registry import MODELS
 
     packed = Compose([TRANSFORMS.build(step) for step in pipeline if 'Load' not in step.type])(sample)
@@ -86,15 +86,15 @@ def through(pipeline: list[dict], preprocessor: dict, sample: dict) -> tuple[np.
     return batch['inputs'][0].numpy(), packed['data_samples'].gt_sem_seg.data[0].numpy()
 
 
-def test_test_pipeline_equals_the_authors(config, parity):
+def test_test_pipeline_matches_authors(config, parity):
     data, cfg = parity('data_and_metrics.npz'), config('cen_refinenet_r101_nyudv2.py')
-    image, _ = through(cfg.test_pipeline, cfg.data_preprocessor, sample_of_the_authors(parity))
+    image, _ = run_after_loading(cfg.test_pipeline, cfg.data_preprocessor, authors_sample(parity))
     np.testing.assert_allclose(image[:3, ::3, ::3], data['seg_val_rgb'], atol=1e-5)
     for channel in image[3:]:
         assert np.array_equal(channel[::3, ::3], data['seg_val_depth'][0])
 
 
-def test_training_pipeline_equals_the_authors(config, parity, monkeypatch):
+def test_training_pipeline_matches_authors(config, parity, monkeypatch):
     data, cfg = parity('data_and_metrics.npz'), config('cen_refinenet_r101_nyudv2.py')
     for step in cfg.train_pipeline:
         step.update(dict(min_side=60) if 'RandomScale' in step.type else {})
@@ -104,14 +104,14 @@ def test_training_pipeline_equals_the_authors(config, parity, monkeypatch):
     offsets = iter(data['seg_crop_top_left'])
     monkeypatch.setattr(np.random, 'uniform', lambda *_: float(data['seg_scale']))
     monkeypatch.setattr(np.random, 'randint', lambda *_: next(offsets))
-    image, label = through(cfg.train_pipeline, cfg.data_preprocessor, sample_of_the_authors(parity))
+    image, label = run_after_loading(cfg.train_pipeline, cfg.data_preprocessor, authors_sample(parity))
     np.testing.assert_allclose(image[:3, ::4, ::4], data['seg_train_rgb'], atol=1e-5)
     assert np.array_equal(image[3:, ::4, ::4], data['seg_train_depth'])
     assert np.array_equal(label[::4, ::4], data['seg_train_mask'])
 
 
-def test_evaluation_equals_the_authors(tiny_model, parity):
-    """Predictions on 99.9 % of the pixels and scores to 0.05, from their logits at a quarter of the size."""
+def test_evaluation_matches_authors(tiny_model, parity):
+    """Predictions match on 99.9 % of the pixels and scores to 0.05, from the authors' logits at 1/4 resolution."""
     from mmengine.structures import PixelData
     from mmseg.structures import SegDataSample
 
@@ -141,84 +141,84 @@ def load(root, cfg, **options):
     return DATASETS.build({**dataset, **options})
 
 
-def test_reads_the_layout(nyudv2, config):
+def test_reads_the_data_set_layout(nyudv2, config):
     dataset = load(nyudv2, config('cen_refinenet_r101_nyudv2.py'), ann_file='train.txt')
     assert len(dataset) in (4, 48)
     assert len(dataset.metainfo['classes']) == len(set(map(tuple, dataset.metainfo['palette']))) == 40
     sample = dataset[0]
     assert sample['inputs'].shape[0] == 6
     depth = sample['inputs'][3]
-    assert 0.5 <= depth[depth > 0].median() < 10  # metres
+    assert 0.5 <= depth[depth > 0].median() < 10  # meters
 
 
 def test_fewer_classes(nyudv2, config):
     cfg = config('cen_refinenet_r101_nyudv2.py')
-    whole = load(nyudv2, cfg)[0]['data_samples'].gt_sem_seg.data
+    all_classes = load(nyudv2, cfg)[0]['data_samples'].gt_sem_seg.data
     dataset = load(nyudv2, cfg, metainfo=dict(classes=['floor', 'wall']))
-    some = dataset[0]['data_samples'].gt_sem_seg.data
-    assert torch.equal(some == 1, whole == 0)
-    assert torch.equal(some == 0, whole == 1)
-    assert torch.equal(some == 255, whole > 1)
+    few_classes = dataset[0]['data_samples'].gt_sem_seg.data
+    assert torch.equal(few_classes == 1, all_classes == 0)
+    assert torch.equal(few_classes == 0, all_classes == 1)
+    assert torch.equal(few_classes == 255, all_classes > 1)
 
 
-def grey(path, value, dtype, shape=(72, 96)):
+def gray(path, value, dtype, shape=(72, 96)):
     cv2.imwrite(str(path), np.full(shape, value, dtype))
 
 
-MISTAKES = {
+INVALID_FILES = {
     'missing file': (lambda root: (root / 'rgb/000004.png').unlink(), FileNotFoundError, 'rgb/000004.png.*line 1'),
     'missing list': (lambda root: (root / 'val.txt').unlink(), FileNotFoundError, 'val.txt does not exist: set'),
     'two columns': (
         lambda root: (root / 'val.txt').write_text('rgb/000004.png\tmasks/000004.png\n'), ValueError,
-        'val.txt, line 1 has 2 columns: write',
+        'val.txt, line 1 has 2 columns instead of 3: write',
     ),
     'depth of another size': (
-        lambda root: grey(root / 'depth/000004.png', 9, np.uint16, (70, 96)), ValueError,
+        lambda root: gray(root / 'depth/000004.png', 9, np.uint16, (70, 96)), ValueError,
         'depth/000004.png is 96x70, but .*rgb/000004.png is 96x72: align',
     ),
     '8-bit depth': (
-        lambda root: grey(root / 'depth/000004.png', 9, np.uint8), ValueError,
-        'depth/000004.png is 8-bit .* write depth in metres times 5000 as 16-bit',
+        lambda root: gray(root / 'depth/000004.png', 9, np.uint8), ValueError,
+        'depth/000004.png is 8-bit .* save depth in meters times 5000 as 16-bit',
     ),
     'unreadable depth': (
         lambda root: (root / 'depth/000004.png').write_text('no image'), ValueError, '000004.png cannot be decoded'
     ),
     'label above the classes': (
-        lambda root: grey(root / 'masks/000004.png', 40, np.uint8), ValueError,
-        'masks/000004.png holds label 40, but the classes are 0 to 39',
+        lambda root: gray(root / 'masks/000004.png', 40, np.uint8), ValueError,
+        'masks/000004.png contains label 40, but the classes are 0 to 39',
     ),
     '16-bit label': (
-        lambda root: grey(root / 'masks/000004.png', 3, np.uint16), ValueError, '000004.png is .*save labels as 8'
+        lambda root: gray(root / 'masks/000004.png', 3, np.uint16), ValueError, '000004.png is .*save labels as 8'
     ),
     'label larger than the image': (
-        lambda root: grey(root / 'masks/000004.png', 3, np.uint8, (80, 96)), ValueError,
+        lambda root: gray(root / 'masks/000004.png', 3, np.uint8, (80, 96)), ValueError,
         'masks/000004.png is 96x80, larger than its image',
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize('name', MISTAKES)
-def test_every_mistake_ends_in_a_sentence_that_names_file_and_mend(made_nyudv2, config, name):
-    spoil, error, sentence = MISTAKES[name]
-    spoil(made_nyudv2)
-    with pytest.raises(error, match=sentence):
+@pytest.mark.parametrize('name', INVALID_FILES)
+def test_invalid_files_raise_clear_errors(made_nyudv2, config, name):
+    corrupt, error, message = INVALID_FILES[name]
+    corrupt(made_nyudv2)
+    with pytest.raises(error, match=message):
         load(made_nyudv2, config('cen_refinenet_r101_nyudv2.py'))[0]
 
 
-PICTURE = np.random.default_rng(1).integers(0, 256, (72, 96, 3), np.uint8)  # BGR
+IMAGE = np.random.default_rng(1).integers(0, 256, (72, 96, 3), np.uint8)  # BGR
 
 
 @pytest.fixture
-def with_normals(made_nyudv2):
-    """The folders of two more modalities, `normal` of three channels and `curvature` of one."""
-    for name, picture in (('normal', PICTURE), ('curvature', PICTURE[..., 0])):
+def with_more_modalities(made_nyudv2):
+    """Data set with folders of two more modalities: `normal` with three channels and `curvature` with one."""
+    for name, image in (('normal', IMAGE), ('curvature', IMAGE[..., 0])):
         (made_nyudv2 / name).mkdir()
         for i in range(6):
-            cv2.imwrite(str(made_nyudv2 / name / f'{i:06d}.png'), picture)
+            cv2.imwrite(str(made_nyudv2 / name / f'{i:06d}.png'), image)
     return made_nyudv2
 
 
-def test_any_modalities_in_any_order(with_normals, config):
+def test_any_modalities_in_any_order(with_more_modalities, config):
     cfg = config('cen_refinenet_r101_nyudv2.py')
     pipeline = [
         dict(type='LoadImageFromFile'),
@@ -226,53 +226,53 @@ def test_any_modalities_in_any_order(with_normals, config):
         *cfg.test_pipeline[1:],
     ]
     names = ['curvature', 'depth', 'rgb', 'normal']
-    packed = load(with_normals, cfg, pipeline=pipeline, modalities=names)[0]
+    packed = load(with_more_modalities, cfg, pipeline=pipeline, modalities=names)[0]
     assert packed['data_samples'].modalities == tuple(names)
     curvature, depth, rgb, normal = packed['inputs'].split(3)
-    assert np.array_equal(normal.permute(1, 2, 0).numpy(), PICTURE[..., ::-1])  # RGB order
-    assert all(np.array_equal(channel, PICTURE[..., 0]) for channel in curvature.numpy())
-    usual = load(with_normals, cfg)[0]['inputs']
-    assert torch.equal(usual, torch.cat([rgb, depth]))
+    assert np.array_equal(normal.permute(1, 2, 0).numpy(), IMAGE[..., ::-1])  # RGB order
+    assert all(np.array_equal(channel, IMAGE[..., 0]) for channel in curvature.numpy())
+    rgb_depth = load(with_more_modalities, cfg)[0]['inputs']
+    assert torch.equal(rgb_depth, torch.cat([rgb, depth]))
 
 
 @pytest.mark.parametrize('name', ['train_pipeline', 'test_pipeline'])
 @pytest.mark.parametrize('modality', ['rgb', 'depth', 'normal'])
-def test_files_of_other_modalities_are_never_read(with_normals, config, modality, name):
+def test_files_of_unused_modalities_are_never_read(with_more_modalities, config, modality, name):
     cfg = config('cen_refinenet_r18_nyudv2.py')
-    both = load(with_normals, cfg, modalities=['rgb', 'depth', 'normal'], pipeline=cfg[name])
-    alone = load(with_normals, cfg, modalities=[modality], pipeline=cfg[name])
+    all_modalities = load(with_more_modalities, cfg, modalities=['rgb', 'depth', 'normal'], pipeline=cfg[name])
+    single = load(with_more_modalities, cfg, modalities=[modality], pipeline=cfg[name])
     np.random.seed(3)
-    want = both[0]['inputs'].split(3)[['rgb', 'depth', 'normal'].index(modality)]
+    expected = all_modalities[0]['inputs'].split(3)[['rgb', 'depth', 'normal'].index(modality)]
     for other in {'rgb', 'depth', 'normal', 'curvature'} - {modality}:
-        shutil.rmtree(with_normals / other)
-    assert len(load(with_normals, cfg, modalities=[modality])) == 2
+        shutil.rmtree(with_more_modalities / other)
+    assert len(load(with_more_modalities, cfg, modalities=[modality])) == 2
     np.random.seed(3)
-    packed = alone[0]
-    assert torch.equal(packed['inputs'].float(), want)
-    assert packed['data_samples'].gt_sem_seg.shape == want.shape[1:]
+    packed = single[0]
+    assert torch.equal(packed['inputs'].float(), expected)
+    assert packed['data_samples'].gt_sem_seg.shape == expected.shape[1:]
 
 
 @pytest.mark.parametrize(
-    ('modalities', 'spoil', 'error', 'sentence'),
+    ('modalities', 'corrupt', 'error', 'message'),
     [
-        (['rgb', 'dpeth'], None, FileNotFoundError, 'dpeth/000004.png, named in .*val.txt, line 1, does not exist'),
-        (['rgb', 'curvature'], None, KeyError, "modalities name 'curvature', which was not loaded: mend the name, or"),
-        ([], None, ValueError, 'NYUDepthV2Dataset.modalities is .*: give a list that names at least one modality'),
+        (['rgb', 'dpeth'], None, FileNotFoundError, 'dpeth/000004.png, required by .*val.txt, line 1, does not exist'),
+        (['rgb', 'curvature'], None, KeyError, "include 'curvature', which was not loaded: correct the name"),
+        ([], None, ValueError, 'NYUDepthV2Dataset.modalities is .*: give a list of at least one modality'),
         ('rgb', None, ValueError, "modalities is 'rgb': give a list"),
-        (['rgb', 'rgb'], None, ValueError, 'each of them once'),
+        (['rgb', 'rgb'], None, ValueError, 'without duplicates'),
         (
-            ['rgb', 'normal'], lambda path: grey(path, 1, np.uint16), ValueError,
-            'normal/000004.png is uint16 .72, 96.: save normal as 8-bit PNG with one channel or three',
+            ['rgb', 'normal'], lambda path: gray(path, 1, np.uint16), ValueError,
+            'normal/000004.png is uint16 .72, 96.: save normal as 8-bit PNG with one or three channels',
         ),
         (
-            ['rgb', 'normal'], lambda path: grey(path, 1, np.uint8, (72, 90, 3)), ValueError,
+            ['rgb', 'normal'], lambda path: gray(path, 1, np.uint8, (72, 90, 3)), ValueError,
             'normal/000004.png is 90x72, but .*rgb/000004.png is 96x72: align normal with the image',
         ),
         (['rgb', 'normal'], lambda path: path.write_text('no'), ValueError, 'normal/000004.png cannot be decoded'),
     ],
 )  # fmt: skip
-def test_mistakes_with_modalities(with_normals, config, modalities, spoil, error, sentence):
-    if spoil:
-        spoil(with_normals / 'normal/000004.png')
-    with pytest.raises(error, match=sentence):
-        load(with_normals, config('cen_refinenet_r101_nyudv2.py'), modalities=modalities)[0]
+def test_invalid_modalities_raise_clear_errors(with_more_modalities, config, modalities, corrupt, error, message):
+    if corrupt:
+        corrupt(with_more_modalities / 'normal/000004.png')
+    with pytest.raises(error, match=message):
+        load(with_more_modalities, config('cen_refinenet_r101_nyudv2.py'), modalities=modalities)[0]

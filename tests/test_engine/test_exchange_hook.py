@@ -13,7 +13,7 @@ from cen_mm.exchange import ExchangeNorm
 
 
 class Toy(BaseModel):
-    """Two exchanging layers whose scales a test sets, and an idle one; its loss leaves them alone."""
+    """Model with two exchanging layers with the given scales, and an unused one. The loss does not depend on them."""
 
     def __init__(self, scales: list[list[list[float]]]):
         super().__init__()
@@ -21,12 +21,12 @@ class Toy(BaseModel):
         for layer, rows in zip((self.first, self.second), scales):
             for norm, row in zip(layer.norms, rows):
                 norm.weight.data = torch.tensor(row)
-        self.idle = ExchangeNorm(nn.BatchNorm2d(4), ['rgb', 'depth'], 9.0)
-        self.idle.idle = True  # not applied, so it does not count
-        self.free = nn.Parameter(torch.ones(1))
+        self.unused = ExchangeNorm(nn.BatchNorm2d(4), ['rgb', 'depth'], 9.0)
+        self.unused.unused = True  # never applied, so it is not counted
+        self.parameter = nn.Parameter(torch.ones(1))
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
-        return dict(loss=self.free.sum())
+        return dict(loss=self.parameter.sum())
 
 
 def run(work_dir, scales, epochs=2, **options) -> Runner:
@@ -51,7 +51,7 @@ def run(work_dir, scales, epochs=2, **options) -> Runner:
     return runner
 
 
-def log_of(runner: Runner) -> str:
+def read_log(runner: Runner) -> str:
     return next(Path(runner.log_dir).glob('*.log')).read_text()
 
 
@@ -60,7 +60,7 @@ NONE = [[[1.0, 1, 1, 1]] * 2] * 2
 ALL = [[[0.0, 1, 1, 1]] * 2, NONE[0]]
 
 
-def test_shares_reach_log_backends_checkpoint_and_heat_map(tmp_path):
+def test_shares_are_logged_saved_and_plotted(tmp_path):
     work_dir = tmp_path / 'work'
     run(work_dir, SOME)
     runner = run(work_dir, SOME, epochs=3, resume=True)
@@ -73,18 +73,21 @@ def test_shares_reach_log_backends_checkpoint_and_heat_map(tmp_path):
         assert row['exchange/second/rgb'] == row['exchange/second/depth'] == 0.5
         assert row['exchange/rgb'] == 0.375
         assert row['exchange/depth'] == 0.25
-    log = log_of(runner)
-    assert 'Channels under the threshold, rgb: 37.5 % (first 25.0, second 50.0)' in log
-    assert 'WARNING - ' not in log.split('Channels under')[1]
-    assert runner.message_hub.get_info(HISTORY)['steps'] == [3, 6, 9]  # the resumed run knows what came before
+    log = read_log(runner)
+    assert 'Channels below the threshold, rgb: 37.5 % (first 25.0, second 50.0)' in log
+    assert 'WARNING - ' not in log.split('Channels below')[1]
+    assert runner.message_hub.get_info(HISTORY)['steps'] == [3, 6, 9]  # a resumed run has the history of the first run
     assert cv2.imread(str(work_dir / 'exchange.png')).size > 0
 
 
 @pytest.mark.parametrize(
-    ('scales', 'sentence'),
-    [(NONE, 'Nothing is exchanged after 6 of 9 iterations'), (ALL, '1 channels (of first) are under the threshold')],
+    ('scales', 'message'),
+    [
+        (NONE, 'No channel is replaced after 6 of 9 iterations'),
+        (ALL, '1 channels (of first) are below the threshold in every'),
+    ],
 )
-def test_warns_once_and_says_what_to_change(tmp_path, scales, sentence):
-    log = log_of(run(tmp_path / 'work', scales, epochs=3))
-    assert log.count(sentence) == 1
-    assert 'sparsity.' in log.split(sentence)[1].split('\n')[0]
+def test_warns_once_and_says_what_to_change(tmp_path, scales, message):
+    log = read_log(run(tmp_path / 'work', scales, epochs=3))
+    assert log.count(message) == 1
+    assert 'sparsity.' in log.split(message)[1].split('\n')[0]

@@ -9,7 +9,7 @@ from cen_mm.exchange import Ensemble, ExchangeNorm, channel_exchange
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """As mmpretrain's: channels first, unless it is told otherwise."""
+    """Has the interface of mmpretrain's LayerNorm2d: channels first, unless ``data_format`` is given."""
 
     def forward(self, x, data_format='channel_first'):
         return super().forward(x) if data_format == 'channel_last' else super().forward(x.mT).mT
@@ -21,27 +21,27 @@ NORMS = {
     'instance': (nn.InstanceNorm2d(6, affine=True, track_running_stats=True), (4, 6, 5, 3)),
     'group': (nn.GroupNorm(2, 6), (4, 6, 5, 3)),
     'layer': (nn.LayerNorm(6), (4, 7, 6)),
-    'layer of maps': (torchvision.models.convnext.LayerNorm2d(6), (4, 6, 6, 6)),
+    'layer2d': (torchvision.models.convnext.LayerNorm2d(6), (4, 6, 6, 6)),
 }
 
 
-def private(norm: nn.Module, num_modalities: int) -> list[nn.Module]:
-    """Copies of a norm with different parameters and statistics."""
+def random_norms(norm: nn.Module, num_modalities: int) -> list[nn.Module]:
+    """Returns float64 copies of a norm with different, random parameters and statistics."""
     norms = [copy.deepcopy(norm).double() for _ in range(num_modalities)]
     for tensor in (t for n in norms for t in (*n.parameters(), *n.buffers()) if t.is_floating_point()):
         tensor.data.uniform_(0.5, 1.5)
-    norms[0].weight.data[::2] = 0.1  # some channels under the threshold, whatever the seed
+    norms[0].weight.data[::2] = 0.1  # some channels are below the threshold for every seed
     return norms
 
 
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
 @pytest.mark.parametrize('name', NORMS)
-def test_equals_norms_applied_one_by_one(name, num_modalities, training):
+def test_matches_separate_norms(name, num_modalities, training):
     if name == 'sync-batch' and training:
-        pytest.skip('sync-batch norm trains on GPUs alone')
+        pytest.skip('SyncBatchNorm trains on GPUs only')
     norm, shape = NORMS[name]
-    norms = private(norm, num_modalities)
+    norms = random_norms(norm, num_modalities)
     layer = ExchangeNorm(norm, 'abc'[:num_modalities], threshold=0.8).double()
     layer.norms.load_state_dict(nn.ModuleList(norms).state_dict())
     layer.train(training)
@@ -55,11 +55,11 @@ def test_equals_norms_applied_one_by_one(name, num_modalities, training):
 
 
 @pytest.mark.parametrize(('data_format', 'channel_dim'), [('channel_first', 1), ('channel_last', -1)])
-def test_layer_norms_that_are_told_where_the_channels_are(data_format, channel_dim):
-    norms = private(LayerNorm2d(6), 2)
+def test_layer_norm_with_data_format(data_format, channel_dim):
+    norms = random_norms(LayerNorm2d(6), 2)
     layer = ExchangeNorm(norms[0], 'ab', threshold=0.8).double()
     layer.norms.load_state_dict(nn.ModuleList(norms).state_dict())
-    x = torch.randn(4, 6, 6, dtype=torch.float64)  # no shape tells the two apart
+    x = torch.randn(4, 6, 6, dtype=torch.float64)  # both formats have this shape
     want = torch.cat([norm(part, data_format) for norm, part in zip(norms, x.chunk(2))])
     want = channel_exchange(want, layer.scales, 0.8, channel_dim)
     torch.testing.assert_close(layer(x, data_format=data_format), want)
@@ -67,10 +67,10 @@ def test_layer_norms_that_are_told_where_the_channels_are(data_format, channel_d
 
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('name', ['BatchNormAct2d', 'GroupNormAct', 'LayerNormAct2d'])
-def test_activation_inside_a_norm_comes_after_the_exchange(name, training):
+def test_activation_of_a_norm_is_applied_after_the_exchange(name, training):
     layers = pytest.importorskip('timm.layers')
     options = dict(num_groups=2) if name == 'GroupNormAct' else {}
-    norms = [norm.train(training) for norm in private(getattr(layers, name)(6, **options, act_layer=nn.SiLU), 2)]
+    norms = [norm.train(training) for norm in random_norms(getattr(layers, name)(6, **options, act_layer=nn.SiLU), 2)]
     layer = ExchangeNorm(norms[0], 'ab', threshold=0.8).double().train(training)
     layer.norms.load_state_dict(nn.ModuleList(norms).state_dict())
     for norm in norms:
@@ -80,8 +80,8 @@ def test_activation_inside_a_norm_comes_after_the_exchange(name, training):
     torch.testing.assert_close(layer(x), nn.functional.silu(channel_exchange(want, layer.scales, 0.8)))
 
 
-def test_frozen_batch_norm_trains_scale_and_shift_as_torch_does():
-    norms = private(nn.BatchNorm2d(6), 2)
+def test_gradients_of_frozen_batch_norm_match_torch():
+    norms = random_norms(nn.BatchNorm2d(6), 2)
     layer = ExchangeNorm(nn.BatchNorm2d(6), 'ab').double().eval()
     layer.norms.load_state_dict(nn.ModuleList(norms).state_dict())
     x = torch.randn(4, 6, 5, 3, dtype=torch.float64, requires_grad=True)
@@ -94,7 +94,7 @@ def test_frozen_batch_norm_trains_scale_and_shift_as_torch_does():
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
-def test_weights_of_a_plain_norm_fill_every_private_one():
+def test_weights_of_a_plain_norm_fill_every_copy():
     plain, layer = nn.BatchNorm2d(4), nn.Sequential(ExchangeNorm(nn.BatchNorm2d(4), ['rgb', 'depth']))
     plain.weight.data.uniform_()
     plain.running_mean.uniform_()
@@ -105,7 +105,7 @@ def test_weights_of_a_plain_norm_fill_every_private_one():
         torch.testing.assert_close(norm.state_dict(), plain.state_dict())
 
 
-def test_refuses_what_cannot_exchange():
+def test_invalid_threshold_or_norm_raises_clear_error():
     with pytest.raises(ValueError, match='threshold=-0.1'):
         ExchangeNorm(nn.BatchNorm2d(4), 'ab', threshold=-0.1)
     with pytest.raises(ValueError, match='no scale'):
@@ -113,29 +113,29 @@ def test_refuses_what_cannot_exchange():
 
 
 @pytest.mark.parametrize('training', [True, False])
-@pytest.mark.parametrize('present', [[1], [2, 0]])
+@pytest.mark.parametrize('available', [[1], [2, 0]])
 @pytest.mark.parametrize('name', NORMS)
-def test_present_modalities_are_those_of_a_smaller_layer(name, present, training):
+def test_available_modalities_match_a_smaller_layer(name, available, training):
     if name == 'sync-batch' and training:
-        pytest.skip('sync-batch norm trains on GPUs alone')
+        pytest.skip('SyncBatchNorm trains on GPUs only')
     norm, shape = NORMS[name]
-    norms = private(norm, 3)
-    large, small = ExchangeNorm(norm, 'abc', 0.8).double(), ExchangeNorm(norm, 'abc'[: len(present)], 0.8).double()
+    norms = random_norms(norm, 3)
+    large, small = ExchangeNorm(norm, 'abc', 0.8).double(), ExchangeNorm(norm, 'abc'[: len(available)], 0.8).double()
     large.norms.load_state_dict(nn.ModuleList(norms).state_dict())
-    small.norms.load_state_dict(nn.ModuleList(norms[i] for i in present).state_dict())
-    large.present = present
-    x = torch.randn(len(present) * shape[0], *shape[1:], dtype=torch.float64)
+    small.norms.load_state_dict(nn.ModuleList(norms[i] for i in available).state_dict())
+    large.available = available
+    x = torch.randn(len(available) * shape[0], *shape[1:], dtype=torch.float64)
     assert torch.equal(large.train(training)(x), small.train(training)(x))
-    for i, ours in zip(present, small.norms):
+    for i, ours in zip(available, small.norms):
         assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), large.norms[i].buffers()))
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('num_modalities', [2, 3])
-def test_any_layout_of_memory_and_an_activation_in_place(num_modalities, training, dtype):
-    """Odd sizes; channels last, a slice of a larger tensor, contiguous: values and gradients are those by hand."""
-    norms = [norm.to(dtype).train(training) for norm in private(nn.BatchNorm2d(6), num_modalities)]
+def test_memory_formats_with_in_place_activation(num_modalities, training, dtype):
+    """Values and gradients match a float64 reference for contiguous, channels-last and sliced inputs of odd size."""
+    norms = [norm.to(dtype).train(training) for norm in random_norms(nn.BatchNorm2d(6), num_modalities)]
     for channel in (0, 3):
         norms[1].weight.data[channel] = 1.2
     layer = ExchangeNorm(norms[0], 'abc'[:num_modalities], threshold=0.8).to(dtype).train(training)
@@ -146,13 +146,13 @@ def test_any_layout_of_memory_and_an_activation_in_place(num_modalities, trainin
     results = []
     for start in (x.double(), x, x.contiguous(memory_format=torch.channels_last), whole[:, 1:7, :, 2:7]):
         start = start.detach().requires_grad_()
-        if start.dtype != dtype or (dtype == torch.float64 and not results):  # the oracle, in float64
+        if start.dtype != dtype or (dtype == torch.float64 and not results):  # the reference, in float64
             parts = [copy.deepcopy(n).double()(part) for n, part in zip(norms, start.chunk(num_modalities))]
             outs = []
             for m, part in enumerate(parts):
                 other = sum(parts[:m] + parts[m + 1 :]) / (num_modalities - 1)
-                small = (norms[m].weight.abs() < 0.8)[None, :, None, None]
-                outs.append(torch.where(small, other, part))
+                replaced = (norms[m].weight.abs() < 0.8)[None, :, None, None]
+                outs.append(torch.where(replaced, other, part))
             out = torch.cat(outs).relu()
         else:
             out = copy.deepcopy(layer)(start).relu_()
@@ -166,7 +166,7 @@ def test_any_layout_of_memory_and_an_activation_in_place(num_modalities, trainin
 
 @pytest.mark.parametrize('num_modalities', [2, 3])
 def test_compiles_as_one_graph(num_modalities):
-    norms = private(nn.BatchNorm2d(6), num_modalities)
+    norms = random_norms(nn.BatchNorm2d(6), num_modalities)
     norm = ExchangeNorm(norms[0], 'abc'[:num_modalities], threshold=0.8).double().eval()
     norm.norms.load_state_dict(nn.ModuleList(norms).state_dict())
     network = nn.Sequential(norm, nn.ReLU(inplace=True), Ensemble(list('abc')[:num_modalities]))

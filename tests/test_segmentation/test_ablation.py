@@ -1,4 +1,4 @@
-"""Every config of configs/ablation trains a step, and is what its first line says."""
+"""Every config in configs/ablation runs a training step and has the properties that its first line states."""
 
 import math
 from pathlib import Path
@@ -12,8 +12,8 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from cen_mm.exchange import ExchangeNorm, PrivateLayer, exchanging_norms, make_private
-from cen_mm.segmentation.fusion import squared_mmd
+from cen_mm.exchange import ExchangeNorm, PerModalityLayer, exchanging_norms, make_per_modality
+from cen_mm.segmentation.fusion_baselines import squared_mmd
 
 CONFIGS = sorted((Path(__file__).parents[2] / 'configs/ablation').glob('*.py'))
 WIDTHS = [16, 32, 64, 128]
@@ -21,7 +21,7 @@ WIDTHS = [16, 32, 64, 128]
 
 @pytest.fixture
 def small(config):
-    """Config and model of an ablation, a quarter as wide, of 5 classes."""
+    """Returns a function that builds config and model of an ablation with 5 classes and a quarter of the channels."""
 
     def build(name: str):
         cfg = config(name if name.startswith('cen_') else f'ablation/{name}.py')
@@ -37,24 +37,24 @@ def small(config):
 
 def train_step(cfg, model, inputs):
     label = PixelData(data=torch.randint(0, 5, (1, *inputs.shape[2:])))
-    optimiser = build_optim_wrapper(model, cfg.optim_wrapper)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
     losses = model.train()(inputs, [SegDataSample(gt_sem_seg=label) for _ in inputs], mode='loss')
-    optimiser.update_params(model.parse_losses(losses)[0])
+    optimizer.update_params(model.parse_losses(losses)[0])
     return losses
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
-def test_config_trains_a_step_and_predicts(path, small):
+def test_config_trains_and_predicts(path, small):
     cfg, model = small(path.stem)
     model.init_weights()
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     inputs = torch.randn(2, 3 * len(model.modalities), 64, 64)
     losses = train_step(cfg, model, inputs)
-    one_output = 'Fusion' in cfg.model.type
-    branches = ['ensemble'] if one_output else [*cfg.model.data_preprocessor.modalities, 'ensemble']
+    has_one_output = 'Fusion' in cfg.model.type
+    branches = ['ensemble'] if has_one_output else [*cfg.model.data_preprocessor.modalities, 'ensemble']
     assert {name.split('.')[0] for name in losses if name.endswith('loss_ce')} == set(branches)
-    fixed = {name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])}
-    assert fixed == ({'ensemble.alpha'} if path.stem == 'late_fusion' else set())
+    unchanged = {name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])}
+    assert unchanged == ({'ensemble.alpha'} if path.stem == 'late_fusion' else set())
     with torch.no_grad():
         meta = dict(ori_shape=(64, 64), img_shape=(64, 64))
         sample = model.eval()(inputs[:1], [SegDataSample(metainfo=meta)], mode='predict')[0]
@@ -62,16 +62,16 @@ def test_config_trains_a_step_and_predicts(path, small):
     assert sample.seg_logits.data.shape == (5, 64, 64)
 
 
-def single_weights(model) -> dict:
-    """Weights of a model of one modality, for one of two; their ensembles' weights differ in shape."""
+def state_without_alpha(model) -> dict:
+    """Returns the state dict without ``ensemble.alpha``, whose shape depends on the number of modalities."""
     return {name: tensor for name, tensor in model.state_dict().items() if name != 'ensemble.alpha'}
 
 
-def test_unshared_is_two_networks(small):
+def test_unshared_equals_two_separate_networks(small):
     rgb, unshared = small('rgb')[1].eval(), small('unshared')[1].eval()
     count = [sum(parameter.numel() for parameter in model.parameters()) for model in (rgb, unshared)]
-    assert count[1] - 2 == 2 * (count[0] - 1)  # alpha apart
-    unshared.load_state_dict(single_weights(rgb), strict=False)
+    assert count[1] - 2 == 2 * (count[0] - 1)  # without alpha, which has one value per modality
+    unshared.load_state_dict(state_without_alpha(rgb), strict=False)
     images = torch.randn(2, 1, 3, 64, 64)
     with torch.no_grad():
         branches = unshared.branches(torch.cat(list(images), 1))
@@ -80,38 +80,38 @@ def test_unshared_is_two_networks(small):
 
     unshared.train().branches(torch.randn(2, 6, 64, 64))['depth'].square().sum().backward()
     for module in unshared.modules():
-        if isinstance(module, (PrivateLayer, ExchangeNorm)):
-            of_rgb, of_depth = module.copies if isinstance(module, PrivateLayer) else module.norms
-            assert not any(parameter.grad.any() for parameter in of_rgb.parameters())
-            assert all(parameter.grad.any() for parameter in of_depth.parameters())
+        if isinstance(module, (PerModalityLayer, ExchangeNorm)):
+            rgb_layer, depth_layer = module.copies if isinstance(module, PerModalityLayer) else module.norms
+            assert not any(parameter.grad.any() for parameter in rgb_layer.parameters())
+            assert all(parameter.grad.any() for parameter in depth_layer.parameters())
 
 
-def test_private_layers_of_what_is_no_layer():
-    with pytest.raises(ValueError, match='MultiheadAttention holds parameters beside its layers'):
-        make_private(nn.Sequential(nn.MultiheadAttention(8, 2)), ['rgb', 'depth'])
+def test_module_that_cannot_be_copied_per_modality_raises_clear_error():
+    with pytest.raises(ValueError, match='MultiheadAttention has both parameters and child layers'):
+        make_per_modality(nn.Sequential(nn.MultiheadAttention(8, 2)), ['rgb', 'depth'])
 
 
-def test_shared_norms_tell_no_modality_from_another(small):
+def test_shared_norms_do_not_distinguish_modalities(small):
     image = torch.randn(2, 3, 64, 64)
-    for name, same in (('shared_norms', True), ('no_exchange', False)):
+    for name, is_equal in (('shared_norms', True), ('no_exchange', False)):
         cfg, model = small(name)
         train_step(cfg, model, torch.randn(2, 6, 64, 64))
         with torch.no_grad():
             branches = model.eval().branches(torch.cat([image, image], 1))
-        assert torch.allclose(branches['rgb'], branches['depth'], atol=1e-5) == same
+        assert torch.allclose(branches['rgb'], branches['depth'], atol=1e-5) == is_equal
 
 
-def test_early_fusion_of_an_image_with_itself_is_that_image_alone(small):
+def test_early_fusion_of_two_equal_images_equals_one_modality(small):
     rgb, early = small('rgb')[1].eval(), small('early_fusion')[1].eval()
     assert early.backbone.conv1.in_channels == 6
-    early.load_state_dict(single_weights(rgb), strict=True)
+    early.load_state_dict(state_without_alpha(rgb), strict=True)
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         fused = early.branches(torch.cat([image, image], 1))['ensemble']
         torch.testing.assert_close(fused, rgb.branches(image)['rgb'])
 
 
-def test_late_fusion_is_the_mean(small):
+def test_late_fusion_is_the_mean_of_the_branches(small):
     cfg, model = small('late_fusion')
     train_step(cfg, model, torch.randn(2, 6, 64, 64))
     with torch.no_grad():
@@ -120,26 +120,26 @@ def test_late_fusion_is_the_mean(small):
 
 
 @pytest.mark.parametrize('name', ['concat', 'self_attention'])
-def test_fusion_can_choose_a_modality(small, name):
+def test_fusion_can_select_one_modality(small, name):
     fusion = small(name)[1].fusion
     maps = [torch.randn(6, width, 4, 5) for width in WIDTHS]  # two modalities, three images
     for stage in fusion.stages:
         conv = stage if name == 'concat' else stage[1]
         nn.init.zeros_(conv.bias)
         nn.init.zeros_(conv.weight)
-        middle = conv.kernel_size[0] // 2
+        center = conv.kernel_size[0] // 2
         width = conv.out_channels
-        conv.weight.data[:, width:, middle, middle] = torch.eye(width)  # depth
+        conv.weight.data[:, width:, center, center] = torch.eye(width)  # selects depth
         if name == 'self_attention':
             nn.init.zeros_(stage[0].gates[2].weight)
-            nn.init.constant_(stage[0].gates[2].bias, math.log(3))  # a gate of 3/4
-    share = 1 if name == 'concat' else 0.75
+            nn.init.constant_(stage[0].gates[2].bias, math.log(3))  # the gate is sigmoid(log 3) = 3/4
+    gate = 1 if name == 'concat' else 0.75
     for fused, stacked in zip(fusion(maps), maps):
-        torch.testing.assert_close(fused, share * stacked[3:])
+        torch.testing.assert_close(fused, gate * stacked[3:])
     assert fusion.loss(maps) == {}
 
 
-def test_alignment(small):
+def test_align_fusion_and_its_loss(small):
     fusion = small('align')[1].fusion
     maps = [torch.randn(6, width, 4, 5) for width in WIDTHS]
     for fused, stacked in zip(fusion(maps), maps):
@@ -153,7 +153,7 @@ def test_alignment(small):
 
 
 def mmd_by_hand(x: np.ndarray, y: np.ndarray) -> float:
-    """Gretton et al. (2012), eq. 5, sum by sum; the kernel's widths as AlignFusion documents them."""
+    """Computes eq. 5 of Gretton et al. (2012) in plain sums, with the kernel widths documented in squared_mmd."""
     both = np.concatenate([x, y])
     spread = np.mean([((a - b) ** 2).sum() for a in both for b in both])
 
@@ -165,7 +165,7 @@ def mmd_by_hand(x: np.ndarray, y: np.ndarray) -> float:
     return (within - 2 * sum(kernel(a, b) for a in x for b in y)) / n**2
 
 
-def test_what_the_ablations_of_the_exchange_switch(small):
+def test_ablations_of_exchange_and_penalty(small):
     torch.manual_seed(0)
     models = {
         name: small(name)[1].eval()
@@ -185,7 +185,7 @@ def test_what_the_ablations_of_the_exchange_switch(small):
     assert torch.equal(out['exchange_no_penalty'], out['cen_refinenet_r18_rooms.py'])
     assert not torch.allclose(out['no_exchange'], out['exchange_no_penalty'])
     assert models['no_exchange'].sparsity is models['exchange_no_penalty'].sparsity is None
-    fresh = {name: small(name)[1] for name in ('penalty_no_exchange', 'exchange_all')}
-    halves, whole = (model.sparsity(model).item() for model in fresh.values())
-    assert halves == pytest.approx(2e-3 * 2 * sum(WIDTHS))  # two blocks a stage, all scales 1
-    assert whole == pytest.approx(2 * halves)
+    untrained = {name: small(name)[1] for name in ('penalty_no_exchange', 'exchange_all')}
+    parts, all_channels = (model.sparsity(model).item() for model in untrained.values())
+    assert parts == pytest.approx(2e-3 * 2 * sum(WIDTHS))  # two blocks per stage, all scales are 1
+    assert all_channels == pytest.approx(2 * parts)

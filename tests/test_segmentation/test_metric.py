@@ -8,17 +8,17 @@ from cen_mm.segmentation import MultimodalIoUMetric
 
 
 def scores_by_hand(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[float, float, float]:
-    """Pixel accuracy, mean accuracy and mean IoU in %, from one confusion matrix."""
+    """Computes pixel accuracy, mean accuracy and mean IoU, in %, from a confusion matrix."""
     valid = labels != 255
     confusion = np.zeros((num_classes, num_classes))
     np.add.at(confusion, (labels[valid], predictions[valid]), 1)
-    hit, truth, union = confusion.diagonal(), confusion.sum(1), confusion.sum(0) + confusion.sum(1)
+    correct, labeled, both = confusion.diagonal(), confusion.sum(1), confusion.sum(0) + confusion.sum(1)
     with np.errstate(invalid='ignore'):
-        accuracy, iou = hit / truth, hit / (union - hit)
-    return 100 * hit.sum() / confusion.sum(), 100 * np.nanmean(accuracy), 100 * np.nanmean(iou)
+        accuracy, iou = correct / labeled, correct / (both - correct)
+    return 100 * correct.sum() / confusion.sum(), 100 * np.nanmean(accuracy), 100 * np.nanmean(iou)
 
 
-def test_model_of_one_output():
+def test_model_with_one_output():
     MMLogger.get_instance('test_metric')
     label = torch.zeros(1, 4, 4, dtype=torch.long)
     metric = MultimodalIoUMetric()
@@ -28,7 +28,7 @@ def test_model_of_one_output():
     assert metric.evaluate(1) == dict(aAcc=100, mIoU=100, mAcc=100)
 
 
-def test_every_branch_against_a_confusion_matrix(tmp_path):
+def test_scores_of_every_branch_match_a_confusion_matrix(tmp_path):
     MMLogger.get_instance('test_metric')
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, (3, 1, 20, 30))

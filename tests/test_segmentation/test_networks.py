@@ -1,4 +1,4 @@
-"""Any network becomes multimodal by its config alone. To add one, add a row."""
+"""Any network becomes multimodal through its config. To test another network, add it to NETWORKS."""
 
 import copy
 import re
@@ -24,7 +24,7 @@ EFFICIENTNET = dict(
     backbone=dict(type='mmseg.TIMMBackbone', model_name='efficientnet_b0', pretrained=False, out_indices=(1, 2, 3, 4)),
     exchange=r'blocks\.(0\.\d\.bn1|[1-6]\.\d\.bn2)$',  # after the depthwise convolution of every block
 )
-# Name: config, what makes it small, and how many norms exchange.
+# Name: config, options that make the network small, number of norms that exchange channels.
 NETWORKS = {
     'RefineNet, ResNet': ('cen_refinenet_r18_nyudv2.py', {}, 8),
     'PSPNet, ResNet': (
@@ -66,7 +66,7 @@ NETWORKS = {
 
 @pytest.fixture(params=NETWORKS)
 def network(request, config) -> tuple[Config, int, Config]:
-    """A small network's config, how many of its norms exchange, and its config with ImageNet weights."""
+    """Config of a small network, number of its exchanging norms, and config of its backbone with ImageNet weights."""
     if 'timm' in request.param:
         pytest.importorskip('timm')
     name, options, count = NETWORKS[request.param]
@@ -92,21 +92,21 @@ def test_trains_and_exchanges(network):
 
     norms = dict(exchanging_norms(model.eval()))
     assert len(norms) == count
-    same = {}
+    equal = {}
     for name, norm in norms.items():
-        norm.register_forward_hook(lambda _, __, out, name=name: same.update({name: torch.equal(*out.chunk(2))}))
+        norm.register_forward_hook(lambda _, __, out, name=name: equal.update({name: torch.equal(*out.chunk(2))}))
     with torch.no_grad():
         branches = model.branches(data['inputs'])
         assert not torch.equal(branches['rgb'], branches['depth'])
-        assert set(same) == set(norms)
-        assert not any(same.values())
+        assert set(equal) == set(norms)
+        assert not any(equal.values())
         for norm in norms.values():
             norm.norms[1].weight.zero_()
         model.branches(data['inputs'])
-    assert all(same.values())
+    assert all(equal.values())
 
 
-def test_weights_of_the_plain_network_fill_it(network, tmp_path, capfd, request):
+def test_pretrained_weights_fill_every_parameter(network, tmp_path, capfd, request):
     _, _, backbone = network
     plain = dict(backbone.get('backbone') or {**backbone, 'type': 'mmseg.ResNet'})
     init_cfg = plain.pop('init_cfg', None)
@@ -115,7 +115,7 @@ def test_weights_of_the_plain_network_fill_it(network, tmp_path, capfd, request)
     for tensor in weights.values():
         tensor.copy_(torch.rand(tensor.shape) + 0.5 if tensor.is_floating_point() else torch.tensor(7))
     checkpoint = tmp_path / 'plain.pth'
-    if init_cfg is None:  # timm loads its own files while it builds
+    if init_cfg is None:  # timm loads the weights when it builds the network
         torch.save({key.replace('timm_model.', ''): value for key, value in weights.items()}, checkpoint)
         inner = dict(plain, pretrained=True, pretrained_cfg_overlay=dict(file=str(checkpoint)))
     else:
@@ -131,11 +131,11 @@ def test_weights_of_the_plain_network_fill_it(network, tmp_path, capfd, request)
         torch.testing.assert_close(tensor, weights[key], msg=key)
         filled[key] = filled.get(key, 0) + 1
     assert set(filled) == set(weights)
-    assert set(filled.values()) == {1, 2}  # shared, private
+    assert set(filled.values()) == {1, 2}  # shared layers, per-modality norms
     assert 'missing keys' not in ''.join(capfd.readouterr())
 
 
-def test_auxiliary_head_sees_the_label_of_every_modality(config):
+def test_auxiliary_loss_is_the_sum_over_the_modalities(config):
     name, options, _ = NETWORKS['PSPNet, ResNet']
     cfg = config(name)
     cfg.merge_from_dict(dict(model=copy.deepcopy(options)))
@@ -150,7 +150,7 @@ def test_auxiliary_head_sees_the_label_of_every_modality(config):
     torch.testing.assert_close(losses['aux.loss_ce'], want)
 
 
-def test_a_missing_library_is_named():
+def test_missing_library_raises_clear_error():
     backbone = dict(type='nowhere.Net')
     with pytest.raises(ImportError, match='nowhere.Net needs nowhere, which is not installed: run `pip install nowhe'):
         MODELS.build(dict(type='cen_mm.MultimodalBackbone', backbone=backbone, modalities=['rgb']))

@@ -1,4 +1,4 @@
-"""Segmentation equals the authors' code in float64: see tests/data/parity/README.md for what made the numbers."""
+"""Segmentation reproduces the authors' results in float64. tests/data/parity/README.md describes their values."""
 
 import json
 import subprocess
@@ -31,8 +31,8 @@ def spec():
 
 
 @pytest.fixture
-def theirs(spec, seeded) -> dict:
-    """The authors' checkpoint."""
+def authors_state(spec, seeded) -> dict:
+    """State dict with the authors' keys, filled by seeded.py."""
     return {
         key: torch.from_numpy(np.asarray(seeded.array_for(key, tuple(shape), spec['seed'], spec['threshold'])))
         for key, shape in spec['state'].items()
@@ -40,8 +40,8 @@ def theirs(spec, seeded) -> dict:
 
 
 @pytest.fixture
-def model(config, spec, theirs, converter):
-    """The recipe's model, with ResNet-50 and without dropout, holding the authors' parameters."""
+def model(config, spec, authors_state, converter):
+    """The model of the NYUDv2 config with ResNet-50, without dropout, and with the authors' parameters."""
     cfg = config('cen_refinenet_r101_nyudv2.py')
     cfg.merge_from_dict(
         {
@@ -53,7 +53,7 @@ def model(config, spec, theirs, converter):
         }
     )
     model = MODELS.build(cfg.model).double()
-    model.load_state_dict(converter.convert(theirs))
+    model.load_state_dict(converter.convert(authors_state))
     return model
 
 
@@ -84,22 +84,22 @@ def test_two_training_steps(model, inputs, samples, want):
     parameters = dict(model.named_parameters())
     names = [refinenet_keys.to_ours(name) for name in want['param_names']]
     groups = [
-        [parameters[n] for n, first in zip(names, want['encoder_param']) if first == encoder] for encoder in (1, 0)
+        [parameters[n] for n, flag in zip(names, want['encoder_param']) if flag == encoder] for encoder in (1, 0)
     ]
     assert all(('backbone' in name) == encoder for name, encoder in zip(names, want['encoder_param']))
-    optimiser = torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         [dict(params=groups[0], lr=5e-7), dict(params=groups[1], lr=3e-6)], momentum=0.9, weight_decay=1e-5
     )
     model.train()
     for step in range(2):
         loss, _ = model.parse_losses(model.loss(inputs, samples))
         np.testing.assert_allclose(loss.item(), want['losses'][step], rtol=1e-9)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         if step == 0:
             gradients = [parameters[name].grad.norm().item() for name in names]
             np.testing.assert_allclose(gradients, want['grad_norm'], rtol=1e-7)
-        optimiser.step()
+        optimizer.step()
         penalty = model.sparsity(model).item() / model.sparsity.loss_weight
         np.testing.assert_allclose(penalty, want['l1'][step], rtol=1e-9)
     sums = [parameters[name].sum().item() for name in names]
@@ -107,31 +107,31 @@ def test_two_training_steps(model, inputs, samples, want):
 
 
 @pytest.mark.parametrize(('depth', 'classes', 'prefix'), [(50, 6, 'module.'), (101, 4, ''), (152, 40, '')])
-def test_their_checkpoint_through_the_command_and_back(tmp_path, depth, classes, prefix):
+def test_converter_command_round_trip(tmp_path, depth, classes, prefix):
     cfg = Config.fromfile(ROOT / 'configs/cen_refinenet_r101_nyudv2.py')
     cfg.merge_from_dict({'model.backbone.depth': depth, 'model.decode_head.num_classes': classes})
     converter = [sys.executable, str(ROOT / 'tools/model_converters/cen_to_mm.py')]
     model = init_model(cfg, device='cpu')
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'ours.pth')
-    subprocess.run([*converter, tmp_path / 'ours.pth', tmp_path / 'theirs.pth', '--reverse'], check=True)
-    theirs = torch.load(tmp_path / 'theirs.pth', weights_only=True)['segmenter']
-    theirs = {prefix + key: value for key, value in theirs.items()}
-    torch.save({'segmenter': theirs, 'epoch_start': 3}, tmp_path / 'theirs.pth')
-    command = [*converter, tmp_path / 'theirs.pth', tmp_path / 'back.pth']
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert f'ResNet-{depth}, {classes} classes, 2 modalities' in said
+    subprocess.run([*converter, tmp_path / 'ours.pth', tmp_path / 'authors.pth', '--reverse'], check=True)
+    state = torch.load(tmp_path / 'authors.pth', weights_only=True)['segmenter']
+    state = {prefix + key: value for key, value in state.items()}
+    torch.save({'segmenter': state, 'epoch_start': 3}, tmp_path / 'authors.pth')
+    command = [*converter, tmp_path / 'authors.pth', tmp_path / 'back.pth']
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert f'ResNet-{depth}, {classes} classes, 2 modalities' in output
     back = init_model(cfg, tmp_path / 'back.pth', device='cpu').state_dict()
     assert all(torch.equal(back[key], value) for key, value in model.state_dict().items())
 
 
-def test_converter_is_the_identity_on_their_keys(theirs, converter):
-    back = converter.convert(converter.convert(theirs), reverse=True)
-    assert list(back) == list(theirs)
-    assert all(back[key] is theirs[key] for key in theirs)
+def test_converter_round_trip_keeps_every_key(authors_state, converter):
+    back = converter.convert(converter.convert(authors_state), reverse=True)
+    assert list(back) == list(authors_state)
+    assert all(back[key] is authors_state[key] for key in authors_state)
 
 
-def test_converter_names_the_keys_that_it_does_not_know(theirs, converter):
-    with pytest.raises(ValueError, match=r'1 keys are not of .*: fc\.weight'):
-        converter.convert({**theirs, 'fc.weight': torch.zeros(1)})
-    with pytest.raises(ValueError, match='2 keys are not of cen_mm: alpha, clf_conv'):
+def test_converter_reports_unknown_keys(authors_state, converter):
+    with pytest.raises(ValueError, match=r'1 keys are unknown in .*: fc\.weight'):
+        converter.convert({**authors_state, 'fc.weight': torch.zeros(1)})
+    with pytest.raises(ValueError, match='2 keys are unknown in cen_mm: alpha, clf_conv'):
         converter.convert({'alpha': 0, 'clf_conv.module.bias': 0}, reverse=True)

@@ -9,7 +9,7 @@ RGB = dict(mean=[1.0, 2.0, 3.0], std=[2.0, 2.0, 2.0], bgr_to_rgb=True, pad_val=[
 DEPTH = dict(mean=[0.0] * 3, std=[10.0] * 3, pad_val=1.0)
 
 
-def test_order_normalisation_and_padding_by_hand():
+def test_channel_order_normalization_and_padding():
     preprocessor = MODELS.build(
         dict(type='cen_mm.MultimodalDataPreProcessor', modalities=dict(rgb=RGB, depth=DEPTH), size_divisor=1)
     )
@@ -27,7 +27,7 @@ def test_order_normalisation_and_padding_by_hand():
     torch.testing.assert_close(out[1, :, 0, 0], torch.tensor([-0.5, -1, -1.5, 0, 0, 0]))
 
 
-def test_picks_its_modalities_by_name():
+def test_selects_modalities_by_name():
     image = torch.arange(9.0).view(9, 1, 1)
     sample = SegDataSample(metainfo=dict(modalities=('normal', 'depth', 'rgb')))
     out = MultimodalDataPreProcessor(dict(rgb=RGB, depth=DEPTH))(dict(inputs=[image], data_samples=[sample]))
@@ -35,10 +35,10 @@ def test_picks_its_modalities_by_name():
     assert out['data_samples'][0].modalities == ('rgb', 'depth')
 
 
-def test_refuses_modalities_that_are_not_there():
+def test_missing_modality_or_key_raises_clear_error():
     preprocessor = MultimodalDataPreProcessor(dict(rgb=RGB, depth=DEPTH))
     sample = SegDataSample(metainfo=dict(modalities=('rgb', 'normal')))
-    with pytest.raises(ValueError, match=r"packs \['rgb', 'normal'\].* also names \['depth'\]"):
+    with pytest.raises(ValueError, match=r"packs \['rgb', 'normal'\].* also has \['depth'\]"):
         preprocessor(dict(inputs=[torch.zeros(6, 2, 2)], data_samples=[sample]))
-    with pytest.raises(ValueError, match='give mean and std'):
+    with pytest.raises(ValueError, match='mean and std are required'):
         MultimodalDataPreProcessor(dict(rgb=dict(mean=[0.0] * 3)))

@@ -1,4 +1,4 @@
-"""ImageNet weights fill every convolution and every private norm, and what does not fit is reported."""
+"""ImageNet weights fill every convolution and the norms of every modality; unmatched keys are reported."""
 
 import mmengine.runner.checkpoint
 import pytest
@@ -12,7 +12,7 @@ from cen_mm.exchange import ExchangeNorm
 
 @pytest.fixture
 def imagenet():
-    """torchvision's ResNet-18, as its weights would come; statistics and scales are told apart."""
+    """State dict of torchvision's ResNet-18 with random norms, so that all scales and statistics differ."""
     model = torchvision.models.resnet18()
     for name, tensor in model.state_dict().items():
         if 'bn' in name or 'downsample.1' in name:
@@ -21,7 +21,7 @@ def imagenet():
 
 
 @pytest.mark.parametrize('source', ['torchvision', 'file'])
-def test_imagenet_start(imagenet, tmp_path, monkeypatch, capfd, source):
+def test_imagenet_weights_fill_every_layer(imagenet, tmp_path, monkeypatch, capfd, source):
     torch.save(imagenet, tmp_path / 'resnet18.pth')
     checkpoint = str(tmp_path / 'resnet18.pth')
     if source == 'torchvision':

@@ -13,7 +13,7 @@ def samples(batch: int, height: int, width: int, **meta) -> list[SegDataSample]:
     return [SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=label)) for _ in range(batch)]
 
 
-def test_tensor_mode_gives_the_branches(tiny_model):
+def test_tensor_mode_returns_the_branches(tiny_model):
     out = tiny_model()(torch.randn(2, 6, 64, 96), mode='tensor')
     assert {name: tuple(x.shape) for name, x in out.items()} == dict.fromkeys(
         ['rgb', 'depth', 'ensemble'], (2, 5, 16, 24)
@@ -21,7 +21,7 @@ def test_tensor_mode_gives_the_branches(tiny_model):
     assert not torch.equal(out['rgb'], out['depth'])
 
 
-def test_losses_of_every_branch_train_what_they_should(tiny_model):
+def test_ensemble_loss_trains_only_alpha_and_all_losses_train_everything(tiny_model):
     model = tiny_model().train()
     losses = model(torch.randn(2, 6, 64, 96), samples(2, 64, 96), mode='loss')
     assert {key for key in losses if 'loss' in key} == {
@@ -35,7 +35,7 @@ def test_losses_of_every_branch_train_what_they_should(tiny_model):
 
 
 @pytest.mark.parametrize('mode', ['whole', 'slide'])
-def test_prediction_of_every_branch_in_the_size_of_the_label(tiny_model, mode):
+def test_predictions_of_every_branch_have_the_size_of_the_label(tiny_model, mode):
     model = tiny_model({'test_cfg': dict(mode=mode, crop_size=(32, 48), stride=(16, 24))}).eval()
     with torch.no_grad():
         sample = model(torch.randn(1, 6, 64, 96), samples(1, 64, 96), mode='predict')[0]
@@ -46,7 +46,7 @@ def test_prediction_of_every_branch_in_the_size_of_the_label(tiny_model, mode):
         assert torch.equal(sample.pred_sem_seg.get(name), logits.argmax(0, keepdim=True))
 
 
-def test_whole_inference_is_the_branches_resized(tiny_model):
+def test_whole_inference_resizes_the_branches(tiny_model):
     model = tiny_model().eval()
     inputs = torch.randn(1, 6, 64, 96)
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_test_time_augmentation_averages_every_branch(tiny_model):
         assert torch.equal(merged.get(name), mean.argmax(0, keepdim=True))
 
 
-def test_norms_of_head_and_backbone_become_private(config):
+def test_norms_of_backbone_and_head_become_per_modality(config):
     cfg = config('cen_refinenet_r18_rooms.py').model
     cfg.neck = None
     cfg.decode_head = dict(
@@ -96,17 +96,17 @@ def test_three_modalities(tiny_model):
     model = tiny_model({'data_preprocessor.modalities': dict(rgb=gray, depth=gray, normal=gray)})
     out = model.branches(torch.randn(2, 9, 32, 32))
     assert list(out) == ['rgb', 'depth', 'normal', 'ensemble']
-    with pytest.raises(ValueError, match='modalities cannot share'):
+    with pytest.raises(ValueError, match='8 channels, which is not a multiple of the 3 modalities'):
         model.branches(torch.randn(2, 8, 32, 32))
 
 
-def test_negative_threshold_is_refused(tiny_model):
-    with pytest.raises(ValueError, match=r'threshold=-1: .* give 0 or more'):
+def test_negative_threshold_raises_clear_error(tiny_model):
+    with pytest.raises(ValueError, match=r'threshold=-1: .* Use 0 or more'):
         tiny_model({'backbone.threshold': -1})
 
 
-def test_the_heads_losses_are_mmsegs(tiny_model):
-    """Values and gradients, with unlabelled pixels, two losses of one name and a third."""
+def test_head_losses_equal_mmseg(tiny_model):
+    """Values and gradients are equal, with unlabeled pixels, two losses with the same name and a third loss."""
     losses = [dict(type='CrossEntropyLoss', avg_non_ignore=True), dict(type='CrossEntropyLoss', loss_weight=0.5)]
     losses.append(dict(type='DiceLoss', ignore_index=255))
     head = tiny_model({'decode_head.loss_decode': losses}).decode_head.double()
@@ -122,7 +122,7 @@ def test_the_heads_losses_are_mmsegs(tiny_model):
         results.append(dict(got, gradient=logits.grad))
     assert results[0].keys() == results[1].keys()
     for name, value in results[0].items():
-        tolerance = 1e-5 if name == 'acc_seg' else 1e-12  # mmseg counts in float32
+        tolerance = 1e-5 if name == 'acc_seg' else 1e-12  # mmseg computes the accuracy in float32
         torch.testing.assert_close(
             value.flatten().double(), results[1][name].flatten().double(), rtol=tolerance, atol=1e-12
         )

@@ -1,4 +1,4 @@
-"""Three and four modalities, and missing ones, as a user would run them."""
+"""Tests of train.py and test.py with three and four modalities, and with missing modalities."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ SMALL = [
 
 @pytest.fixture
 def data(made_nyudv2):
-    """The small data set with folders of normals and shade."""
+    """Returns the small data set with additional folders of surface normals and shading."""
     for name in ('normal', 'reshading'):
         (made_nyudv2 / name).mkdir()
         for path in (made_nyudv2 / 'rgb').iterdir():
@@ -32,38 +32,40 @@ def data(made_nyudv2):
 
 @pytest.fixture
 def run(run_tool, data, tmp_path):
-    """Runs a tool on the data set, in a small size; gives its output."""
+    """Returns a function that runs a tool with a small model on the data set and returns its output."""
 
-    def on_data(tool: str, *args, options=(), **how) -> str:
+    def run_on_data(tool: str, *args, options=(), **kwargs) -> str:
         roots = [f'{loader}_dataloader.dataset.data_root={data}' for loader in ('train', 'val', 'test')]
-        return run_tool(tool, *args, '--work-dir', tmp_path / 'work', '--cfg-options', *SMALL, *roots, *options, **how)
+        return run_tool(
+            tool, *args, '--work-dir', tmp_path / 'work', '--cfg-options', *SMALL, *roots, *options, **kwargs
+        )
 
-    return on_data
+    return run_on_data
 
 
-def scores_in(work_dir: Path) -> dict:
+def read_last_scores(work_dir: Path) -> dict:
     return json.loads(max(work_dir.glob('*/2*.json'), key=lambda path: path.stat().st_mtime_ns).read_text())
 
 
-@pytest.mark.parametrize('more', [['normal'], ['normal', 'reshading']], ids=['three', 'four'])
-def test_more_modalities_train_test_and_draw(run, tmp_path, more):
-    names = ['rgb', 'depth', *more]
+@pytest.mark.parametrize('added', [['normal'], ['normal', 'reshading']], ids=['three', 'four'])
+def test_three_and_four_modalities_train_test_and_draw(run, tmp_path, added):
+    names = ['rgb', 'depth', *added]
     config, work_dir = CONFIG.with_name(f'{CONFIG.stem}_{"-".join(names)}.py'), tmp_path / 'work'
     run('train.py', config, '--amp', options=['train_cfg.max_epochs=1', 'train_cfg.val_interval=5'])
     assert torch.load(work_dir / 'epoch_1.pth', weights_only=True)['meta']['iter'] == 2
     run('test.py', config, work_dir / 'epoch_1.pth', '--show-dir', tmp_path / 'shown')
-    assert {'mIoU', *(f'{name}/mIoU' for name in names)} <= set(scores_in(work_dir))
-    pictures = [cv2.imread(str(path)) for path in (tmp_path / 'shown').rglob('*.png')]
-    assert len(pictures) == 2
-    columns = len(names) + 1  # the modalities and the label; below them the branches and the ensemble
-    for picture in pictures:
-        width = picture.shape[1] // columns
-        tiles = picture[24:].reshape(-1, columns, width, 3)[: 2 * (width * 72 // 96)]
+    assert {'mIoU', *(f'{name}/mIoU' for name in names)} <= set(read_last_scores(work_dir))
+    images = [cv2.imread(str(path)) for path in (tmp_path / 'shown').rglob('*.png')]
+    assert len(images) == 2
+    columns = len(names) + 1  # first row: modalities and label; second row: branches and ensemble
+    for image in images:
+        width = image.shape[1] // columns
+        tiles = image[24:].reshape(-1, columns, width, 3)[: 2 * (width * 72 // 96)]
         assert all(np.ptp(tiles[:, column]) > 50 for column in range(columns))
 
 
-def test_test_without_a_modality(run, data, tmp_path, config):
-    """What is left scores as the same branch does where nothing is exchanged; the other files are gone."""
+def test_missing_modality_gives_the_scores_of_the_branch_without_exchange(run, data, tmp_path, config):
+    """With one available modality nothing is exchanged, and the files of the missing one are not read."""
     cfg = config(CONFIG)
     cfg.merge_from_dict({k: eval(v) for k, v in (option.split('=') for option in SMALL) if k.startswith('model')})
     model = MODELS.build(cfg.model)
@@ -74,25 +76,25 @@ def test_test_without_a_modality(run, data, tmp_path, config):
     test = ('test.py', CONFIG, tmp_path / 'model.pth')
 
     run(*test, options=['model.backbone.exchange=None'])
-    want = scores_in(tmp_path / 'work')
-    assert want['rgb/aAcc'] != want['depth/aAcc']
+    expected = read_last_scores(tmp_path / 'work')
+    assert expected['rgb/aAcc'] != expected['depth/aAcc']
     folders = {name: data / name for name in ('rgb', 'depth')}
-    for present, missing in (('rgb', 'depth'), ('depth', 'rgb')):
-        hidden = shutil.move(folders[missing], tmp_path / missing)
-        shown = tmp_path / f'shown_{present}'
-        run(*test, '--show-dir', shown, '--out', tmp_path / 'out', '--present', present)
-        shutil.move(hidden, folders[missing])
-        got = scores_in(tmp_path / 'work')
+    for available, missing in (('rgb', 'depth'), ('depth', 'rgb')):
+        moved = shutil.move(folders[missing], tmp_path / missing)
+        shown = tmp_path / f'shown_{available}'
+        run(*test, '--show-dir', shown, '--out', tmp_path / 'out', '--available-modalities', available)
+        shutil.move(moved, folders[missing])
+        scores = read_last_scores(tmp_path / 'work')
         for key in ('aAcc', 'mAcc', 'mIoU'):
-            assert got[key] == got[f'{present}/{key}'] == want[f'{present}/{key}']
-            assert f'{missing}/{key}' not in got
+            assert scores[key] == scores[f'{available}/{key}'] == expected[f'{available}/{key}']
+            assert f'{missing}/{key}' not in scores
         assert len(list(shown.rglob('*.png'))) == len(list((tmp_path / 'out').iterdir())) == 2
     shutil.rmtree(folders['rgb'])
-    assert '|  depth   |' in run(*test, '--tta', '--present', 'depth')
+    assert '|  depth   |' in run(*test, '--tta', '--available-modalities', 'depth')
 
 
-def test_two_processes_that_drop_different_modalities(run, tmp_path):
-    """Norms of a modality that neither process has get no gradient, and training goes on."""
+def test_two_processes_can_drop_different_modalities(run, tmp_path):
+    """Training continues when the norms of a modality get no gradient because both processes dropped it."""
     options = ['model_wrapper_cfg.device_ids=None', 'train_cfg.max_epochs=2', 'train_cfg.val_interval=5']
     options += ['randomness.diff_rank_seed=True', 'model.modality_dropout=1.0']
     dropout = CONFIG.with_name('cen_refinenet_r18_rooms_dropout.py')

@@ -1,4 +1,4 @@
-"""Every tool runs, at least once as a command of its own, as a user would run it."""
+"""Tests of the tools. Each tool runs at least once in a separate process, as a user runs it."""
 
 import importlib.util
 import json
@@ -25,16 +25,16 @@ SMALL = [
 
 @pytest.fixture
 def run(run_tool, monkeypatch):
-    """Runs a tool on a data set; gives its output."""
+    """Returns a function that runs a tool on a data set and returns its output."""
 
-    def on_data(data: Path, *command, **options) -> str:
+    def run_on_data(data: Path, *command, **options) -> str:
         monkeypatch.setenv('CEN_MM_NYUDV2', str(data))
         return run_tool(*command, **options)
 
-    return on_data
+    return run_on_data
 
 
-def scores_of(work_dir: Path) -> dict:
+def read_last_scores(work_dir: Path) -> dict:
     return [json.loads(path.read_text()) for path in sorted(work_dir.glob('*/2*.json'))][-1]
 
 
@@ -58,10 +58,10 @@ def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
     test = ('test.py', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', work_dir, '--cfg-options', *SMALL)
     log = run(any_nyudv2, *test, '--show-dir', shown, '--out', out, own_process=True)
     assert '| ensemble |' in log
-    assert {'mIoU', 'rgb/mIoU', 'depth/mAcc', 'aAcc'} <= set(scores_of(work_dir))
-    pictures = list(shown.rglob('*.png'))
-    assert len(pictures) == 2
-    height, width, _ = cv2.imread(str(pictures[0])).shape
+    assert {'mIoU', 'rgb/mIoU', 'depth/mAcc', 'aAcc'} <= set(read_last_scores(work_dir))
+    images = list(shown.rglob('*.png'))
+    assert len(images) == 2
+    height, width, _ = cv2.imread(str(images[0])).shape
     assert width > height  # three columns, two rows
     names = [line.split()[1].split('/')[-1] for line in (any_nyudv2 / 'val.txt').read_text().splitlines()[:2]]
     for name in names:
@@ -75,9 +75,26 @@ def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
     assert '| ensemble |' in log
     assert 'curves.png' in (work_dir / 'report.html').read_text()
     assert cv2.imread(str(work_dir / 'curves.png')).size > 0
+    check_drawing_of_exchange(run, any_nyudv2, work_dir / 'epoch_2.pth', tmp_path)
 
 
-def test_two_processes(run, made_nyudv2, tmp_path):
+def check_drawing_of_exchange(run, data, checkpoint, tmp_path):
+    """The figure shows as many red frames as replaced channels; an unknown layer is a clear error."""
+    trained = torch.load(checkpoint, weights_only=True)
+    for m, half in enumerate((slice(0, 8), slice(8, 16))):
+        trained['state_dict'][f'backbone.layer1.0.bn1.norms.{m}.weight'][half] = 0
+    torch.save(trained, tmp_path / 'replaced.pth')
+    command = ('analysis_tools/draw_exchange.py', CONFIG, tmp_path / 'replaced.pth', tmp_path / 'exchange_map.png')
+    log = run(data, *command, '--layer', 'layer1.0.bn1', '--channels', 6, '--cfg-options', *SMALL)
+    assert 'layer backbone.layer1.0.bn1' in log
+    image = cv2.imread(str(tmp_path / 'exchange_map.png')).astype(int)
+    red = ((image == (0, 0, 255)).all(2) * 255).astype(np.uint8)
+    assert cv2.connectedComponents(red)[0] - 1 == 6  # three channels in each modality
+    log = run(data, *command, '--layer', 'bn2', '--cfg-options', *SMALL, fails=True)
+    assert '--layer bn2 matches 0 exchanging norms' in log.splitlines()[-1]
+
+
+def test_training_and_testing_in_two_processes(run, made_nyudv2, tmp_path):
     options = [
         *SMALL,
         'model_wrapper_cfg.type=MMDistributedDataParallel',
@@ -86,7 +103,7 @@ def test_two_processes(run, made_nyudv2, tmp_path):
         'train_cfg.val_interval=1',
     ]
     log = run(made_nyudv2, 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--cfg-options', *options)
-    assert '[1][1/1]' in log  # four images, two processes, two images each
+    assert '[1][1/1]' in log  # four images in two processes with batch size two: one iteration
     assert '| ensemble |' in log
     options[-2:] = []
     test = ('dist_test.sh', CONFIG, tmp_path / 'epoch_1.pth', 2, '--work-dir', tmp_path)
@@ -94,26 +111,26 @@ def test_two_processes(run, made_nyudv2, tmp_path):
     assert '| ensemble |' in log
 
 
-def test_schedule_of_a_config_as_a_picture(run, made_nyudv2, tmp_path):
-    config, picture = ROOT / 'configs/cen_refinenet_r101_nyudv2.py', tmp_path / 'schedule.png'
-    log = run(made_nyudv2, 'analysis_tools/plot_schedule.py', config, picture, '--epoch-length', 2, own_process=True)
+def test_plot_schedule_writes_an_image(run, made_nyudv2, tmp_path):
+    config, image = ROOT / 'configs/cen_refinenet_r101_nyudv2.py', tmp_path / 'schedule.png'
+    log = run(made_nyudv2, 'analysis_tools/plot_schedule.py', config, image, '--epoch-length', 2, own_process=True)
     assert 'backbone (520): 0.0005 to 0.0001' in log
     assert '0.003 to 0.0007' in log
-    assert cv2.imread(str(picture)).size > 0
+    assert cv2.imread(str(image)).size > 0
 
 
-def test_cost_table(run, made_nyudv2):
+def test_get_flops_counts_parameters_and_operations(run, made_nyudv2):
     configs = [ROOT / 'configs/cen_refinenet_r101_nyudv2.py']
     if importlib.util.find_spec('mmagic'):
         configs.append(ROOT / 'configs/cen_unet_shade-texture2rgb_taskonomy.py')
     lines = run(made_nyudv2, 'analysis_tools/get_flops.py', *configs, own_process=True).splitlines()
     header, *rows = ([cell.strip() for cell in line.split('|')[1:-1]] for line in lines if line.startswith('|'))
-    papers, *translation = (dict(zip(header, row)) for row in rows)
-    assert (papers['input'], papers['parameters (M)']) == ('2 x 480x640', '118.2')
-    assert (papers['GMACs'], papers['GFLOPs']) == ('617.9', '1235.7')
-    assert papers['decode_head'] == f'{2 * 2 * 9 * 256 * 40 * 120 * 160 / 1e9:.1f}'  # one 3x3 convolution
+    segmentation, *translation = (dict(zip(header, row)) for row in rows)
+    assert (segmentation['input'], segmentation['parameters (M)']) == ('2 x 480x640', '118.2')
+    assert (segmentation['GMACs'], segmentation['GFLOPs']) == ('617.9', '1235.7')
+    assert segmentation['decode_head'] == f'{2 * 2 * 9 * 256 * 40 * 120 * 160 / 1e9:.1f}'  # one 3x3 convolution
     assert len(translation) == len(configs) - 1
-    for row in translation:  # by hand
+    for row in translation:  # computed by hand from the U-Net's channels
         down = [3, 64, 128, 256, 512, 512, 512, 512, 512]
         up = [512, 1024, 1024, 1024, 1024, 512, 256, 128], [512, 512, 512, 512, 256, 128, 64, 3]
         macs = sum(16 * a * b * (128 >> i) ** 2 for i, (a, b) in enumerate(zip(down, down[1:])))
@@ -122,7 +139,7 @@ def test_cost_table(run, made_nyudv2):
         assert row['generators'] == row['GFLOPs']
 
 
-def test_ablation_over_seeds(run, made_nyudv2, tmp_path):
+def test_ablation_writes_table_and_plot_and_resumes(run, made_nyudv2, tmp_path):
     one, two = tmp_path / 'one.py', tmp_path / 'two.py'
     one.write_text(f'_base_ = {str(CONFIG)!r}')
     fusion = "dict(type='cen_mm.FusionSegmentor', backbone=dict(exchange=None), sparsity=None)"
@@ -145,26 +162,26 @@ def test_ablation_over_seeds(run, made_nyudv2, tmp_path):
     assert lines[0] == '| config | seeds | rgb mIoU | depth mIoU | ensemble mIoU | aAcc | exchanged | minutes |'
     rows = [[text.strip() for text in line.strip('|').split('|')] for line in lines[2:]]
     exchanged = (scores('one', 'exchange/rgb') + scores('one', 'exchange/depth')) / 2
-    want = [cell(scores('one', key)) for key in ('rgb/mIoU', 'depth/mIoU', 'mIoU', 'aAcc')]
-    assert rows[0][:-1] == ['one', '2', *want, cell(100 * exchanged)]
+    expected = [cell(scores('one', key)) for key in ('rgb/mIoU', 'depth/mIoU', 'mIoU', 'aAcc')]
+    assert rows[0][:-1] == ['one', '2', *expected, cell(100 * exchanged)]
     assert rows[1][:-1] == ['two', '2', '', '', cell(scores('two', 'mIoU')), cell(scores('two', 'aAcc')), '']
-    assert scores('two', 'loss')[0] != scores('two', 'loss')[1]  # the seeds reach the runs
+    assert scores('two', 'loss')[0] != scores('two', 'loss')[1]  # the runs use different seeds
     assert cv2.imread(str(work_dir / 'ablation.png')).size > 0
 
-    starts = sorted(work_dir.glob('*/*/*/'))
+    folders = sorted(work_dir.glob('*/*/*/'))
     assert 'seed_' not in run(made_nyudv2, *command, *options).split('|')[0]
     (next(work_dir.glob('one/seed_5/*/vis_data/scalars.json'))).unlink()
     out = run(made_nyudv2, *command, *options[:-1], 'train_cfg.max_epochs=0', fails=True)
-    assert f'failed: {one}, seed 5: mend what {work_dir}/one/seed_5/train.log says' in out
-    assert len(sorted(work_dir.glob('*/*/*/'))) == len(starts) + 1
+    assert f'failed: {one}, seed 5: fix the error that {work_dir}/one/seed_5/train.log shows' in out
+    assert len(sorted(work_dir.glob('*/*/*/'))) == len(folders) + 1
 
 
-def test_mistakes_end_in_a_sentence(run, made_nyudv2, tmp_path):
+def test_invalid_inputs_raise_clear_errors(run, made_nyudv2, tmp_path):
     log = run(made_nyudv2, 'test.py', CONFIG, tmp_path / 'none.pth', fails=True)
     assert log.strip().endswith('none.pth does not exist: give the path of a .pth file.')
     log = run(made_nyudv2, 'analysis_tools/report.py', tmp_path, fails=True)
-    assert log.strip().endswith('give the work dir of a training run.')
+    assert log.strip().endswith('give the work directory of a training run.')
     (made_nyudv2 / 'depth/000000.png').unlink()
     log = run(made_nyudv2, 'train.py', CONFIG, '--work-dir', tmp_path, '--cfg-options', *SMALL, fails=True)
     assert 'depth/000000.png' in log.strip().splitlines()[-1]
-    assert log.strip().endswith('does not exist: add it, or drop the line.')
+    assert log.strip().endswith('does not exist: add the file or remove the line.')

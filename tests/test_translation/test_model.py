@@ -1,4 +1,4 @@
-"""The translation model: modalities, test modes, the GAN step and its options."""
+"""The translation model: modalities, test modes, and the GAN training step with its options."""
 
 import copy
 
@@ -15,7 +15,7 @@ from torch import nn
 
 import cen_mm.translation
 from cen_mm.engine import BFloat16OptimWrapper
-from cen_mm.translation.model import _pixel_loss
+from cen_mm.translation.losses import pixel_loss
 
 NAMES = ['reshading', 'edge_texture', 'normal', 'depth_zbuffer']
 GENERATOR = dict(type='cen_mm.CENUNetGenerator', base_channels=4, num_levels=5)
@@ -29,7 +29,7 @@ def _mmagic_scope():
 
 @pytest.fixture
 def build(config):
-    """A narrow model of 5 levels, for images whose sides 32 divides."""
+    """Returns a function that builds a narrow model of 5 levels; image sides must be multiples of 32."""
 
     def make(modalities: int = 2, **options):
         cfg = config('_base_/models/cen_unet.py').model
@@ -52,7 +52,7 @@ def wrappers_of(model, kind=OptimWrapper, **options) -> OptimWrapperDict:
 
 
 def batch_of(modalities: int = 2, batch: int = 2, seed: int = 0) -> dict:
-    """As the data loader hands it over."""
+    """Random batch in the format of the data loader."""
     generator = torch.Generator().manual_seed(seed)
     image = lambda channels: torch.rand(channels, 32, 64, generator=generator) * 2 - 1  # noqa: E731
     names = NAMES[:modalities]
@@ -67,7 +67,7 @@ def state_of(module: nn.Module) -> dict:
 
 
 def changed(module: nn.Module, before: dict, part: str = '') -> bool:
-    """Whether a parameter or buffer of that name moved."""
+    """Whether a parameter or buffer whose name contains ``part`` has changed."""
     return any(part in key and not torch.equal(value, before[key]) for key, value in module.state_dict().items())
 
 
@@ -76,7 +76,7 @@ def set_iteration(iteration: int) -> None:
 
 
 @pytest.mark.parametrize('modalities', [1, 3, 4])
-def test_any_number_of_modalities_trains_and_tests(build, modalities):
+def test_train_and_test_with_any_number_of_modalities(build, modalities):
     model = build(modalities)
     wrappers = wrappers_of(model)
     log = model.train_step(batch_of(modalities), wrappers)
@@ -92,24 +92,24 @@ def test_any_number_of_modalities_trains_and_tests(build, modalities):
 
 @pytest.mark.parametrize('test_mode', ['deterministic', 'authors'])
 @torch.no_grad()
-def test_testing_leaves_the_running_statistics(build, test_mode):
+def test_eval_mode_keeps_the_running_statistics(build, test_mode):
     model = build(test_mode=test_mode).eval()
     before, inputs = state_of(model), torch.stack(batch_of()['inputs'])
     first, second = model.branches(inputs)['ensemble'], model.branches(inputs)['ensemble']
     assert not changed(model, before)
     assert torch.equal(first, second) == (test_mode == 'deterministic')
-    alone = model.branches(inputs[:1])['ensemble']  # an image's statistics are its own
-    assert torch.allclose(alone, first[:1], atol=1e-5) == (test_mode == 'deterministic')
+    single = model.branches(inputs[:1])['ensemble']  # the statistics of an image do not depend on the batch
+    assert torch.allclose(single, first[:1], atol=1e-5) == (test_mode == 'deterministic')
     model.train().branches(inputs)
     assert changed(model, before, 'running_mean')
 
 
-def test_one_generator_forward_a_step_and_each_loss_trains_its_own_network(build):
+def test_train_step_runs_the_generator_once_and_each_loss_trains_one_network(build):
     model = build()
     calls = []
     model.generators['target'].register_forward_hook(lambda *_: calls.append(1))
     for trained, other in (('discriminators', 'generators'), ('generators', 'discriminators')):
-        wrappers = wrappers_of(model, accumulative_counts=2)  # no update, so the gradients stay
+        wrappers = wrappers_of(model, accumulative_counts=2)  # no update yet, so the gradients are kept
         wrappers[other].backward = lambda loss: None
         calls.clear()
         model.train_step(batch_of(), wrappers)
@@ -120,31 +120,31 @@ def test_one_generator_forward_a_step_and_each_loss_trains_its_own_network(build
         model.zero_grad()
 
 
-def test_processes_average_the_gradients_of_both(build, monkeypatch):
+def test_gradients_of_both_networks_are_averaged_over_processes(build, monkeypatch):
     model = build()
     reduced = []
     monkeypatch.setattr(
         'cen_mm.translation.model.all_reduce_params', lambda grads, op: reduced.append((len(grads), op))
     )
     model.train_step(batch_of(), wrappers_of(model))
-    unused = 2 * 2  # scale and shift of the discriminator's first and last norm
+    unused = 2 * 2  # scale and shift of the first and last norm of the discriminator
     assert reduced[0] == (len(list(model.discriminators.parameters())) - unused, 'mean')
-    unused = 2 * 2 + 4  # shifts of the encoder's first and last norms; all of the decoder's last
+    unused = 2 * 2 + 4  # shifts of the encoder's first and last norms; scales and shifts of the decoder's last norms
     assert reduced[1] == (len(list(model.generators.parameters())) - unused, 'mean')
 
 
-def test_gradients_accumulate_for_both(build):
+def test_gradients_of_both_networks_accumulate(build):
     model = build()
     networks, wrappers = (model.generators, model.discriminators), wrappers_of(model, accumulative_counts=2)
-    before, moved = [state_of(network) for network in networks], []
+    before, updated = [state_of(network) for network in networks], []
     for iteration in range(2):
         set_iteration(iteration)
         model.train_step(batch_of(seed=iteration), wrappers)
-        moved.append([changed(network, state, 'conv.weight') for network, state in zip(networks, before)])
-    assert moved == [[False, False], [True, True]]
+        updated.append([changed(network, state, 'conv.weight') for network, state in zip(networks, before)])
+    assert updated == [[False, False], [True, True]]
 
 
-def test_step_counts_alternate(build):
+def test_disc_init_steps_and_discriminator_steps(build):
     model = build(discriminator_steps=2, disc_init_steps=3)
     wrappers = wrappers_of(model)
     trained = []
@@ -154,7 +154,7 @@ def test_step_counts_alternate(build):
     assert trained == [False, False, False, True, False, True]
 
 
-def test_both_optimisers_resume(build, tmp_path):
+def test_both_optimizers_resume(build, tmp_path):
     model = build(generator={**GENERATOR, 'dropout_ratio': 0})
     wrappers = wrappers_of(model)
     for seed in range(2):
@@ -172,33 +172,33 @@ def test_both_optimisers_resume(build, tmp_path):
     assert not changed(resumed, model.state_dict())
 
 
-def test_pixel_loss_counts_known_pixels_alone():
-    """By hand: two pixels of four are known, one in each image; what is unknown gets no gradient."""
+def test_pixel_loss_excludes_unknown_pixels():
+    """Two of four pixels are known, one per image; unknown pixels get no gradient."""
     real = torch.zeros(2, 3, 1, 2)
     fake = torch.tensor([[3.0, 7.0], [7.0, 5.0]])[:, None, None].expand(2, 3, 1, 2).clone().requires_grad_()
     mask = torch.tensor([[1.0, 0.0], [0.0, 1.0]])[:, None, None]
-    loss = _pixel_loss(fake, real, mask)
+    loss = pixel_loss(fake, real, mask)
     loss.backward()
     assert loss.item() == pytest.approx((3 + 5) / 2)
     torch.testing.assert_close(fake.grad, mask.expand(2, 3, 1, 2) / (2 * 3))
 
     fake.grad = None
-    nothing = _pixel_loss(fake, real, torch.zeros(2, 1, 1, 2))
-    nothing.backward()
-    assert nothing == 0
+    all_unknown = pixel_loss(fake, real, torch.zeros(2, 1, 1, 2))
+    all_unknown.backward()
+    assert all_unknown == 0
     assert torch.equal(fake.grad, torch.zeros(2, 3, 1, 2))
 
 
-def test_a_step_with_holes_in_the_target(build):
-    """The mask reaches the loss: all known is what no mask is, bit by bit; a step without any pixel is finite."""
-    first, logs = build(generator={**GENERATOR, 'dropout_ratio': 0}), {}
+def test_train_step_with_unknown_target_pixels(build):
+    """The loss uses the mask: a mask of ones equals no mask exactly, and a mask of zeros keeps all values finite."""
+    initial, logs = build(generator={**GENERATOR, 'dropout_ratio': 0}), {}
     for case, known in (('absent', None), ('all', 1.0), ('none', 0.0), ('holes', torch.arange(64) < 16)):
-        model, data = copy.deepcopy(first), batch_of()
+        model, data = copy.deepcopy(initial), batch_of()
         for sample in data['data_samples']:
             if known is not None:
                 sample.mask = torch.ones(1, 32, 64) * known
             if case == 'holes':
-                sample.gt_img[:, :, 16:] = 1e6  # whatever lies there
+                sample.gt_img[:, :, 16:] = 1e6  # must have no effect
         logs[case] = model.train_step(data, wrappers_of(model))
         assert all(parameter.isfinite().all() for parameter in model.parameters())
     assert logs['all'] == logs['absent']
@@ -206,7 +206,7 @@ def test_a_step_with_holes_in_the_target(build):
     assert 0 < logs['holes']['loss_pixel'] < 100 * 3 * 2  # differences in [-1, 1], of two branches and the ensemble
 
 
-def test_bfloat16_keeps_images_and_losses_in_float32(build):
+def test_images_and_losses_stay_float32_with_bfloat16(build):
     model = build(3)
     log = model.train_step(batch_of(3), wrappers_of(model, BFloat16OptimWrapper))
     assert all(value.dtype == torch.float32 and value.isfinite() for value in log.values())
@@ -214,7 +214,7 @@ def test_bfloat16_keeps_images_and_losses_in_float32(build):
         assert model.branches(torch.stack(batch_of(3)['inputs']))['ensemble'].dtype == torch.float32
 
 
-def test_weights_start_from_a_narrow_normal(build):
+def test_initial_weights_are_normal_with_std_0_02(build):
     model = build(generator={**GENERATOR, 'base_channels': 16})
     model.init_weights()
     convs = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
@@ -225,23 +225,25 @@ def test_weights_start_from_a_narrow_normal(build):
     assert all(conv.bias.abs().max() == 0 for conv in convs)
 
 
-def test_exchange_is_in_the_encoder_alone(build):
-    exchanging = dict(cen_mm.exchange.exchanging_norms(build(3)))
-    assert list(exchanging) == [f'generators.target.encoder.{i}.norm' for i in range(5)]  # of these is the penalty
-    assert [norm.idle for norm in exchanging.values()] == [True, False, False, False, True]
+def test_only_encoder_norms_exchange(build):
+    norms = dict(cen_mm.exchange.exchanging_norms(build(3)))
+    assert list(norms) == [f'generators.target.encoder.{i}.norm' for i in range(5)]  # these are penalized
+    assert [norm.unused for norm in norms.values()] == [True, False, False, False, True]
 
 
-def test_what_cannot_work_ends_in_one_sentence(build):
+def test_invalid_arguments_raise_clear_errors(build):
     model = build()
-    with pytest.raises(ValueError, match='48x64 pixels cannot be halved 5 times: .* multiples of 32'):
+    with pytest.raises(
+        ValueError, match='height and width of the images, 48x64, must be multiples of 32: .*num_levels=5'
+    ):
         model.branches(torch.zeros(1, 6, 48, 64))
-    with pytest.raises(ValueError, match='9 channels, which 2 modalities cannot share'):
+    with pytest.raises(ValueError, match='9 channels, which is not a multiple of the 2 modalities'):
         model.branches(torch.zeros(1, 9, 32, 32))
     with pytest.raises(ValueError, match="test_mode='eval' is unknown: choose one of deterministic, authors"):
         build(test_mode='eval')
     data = batch_of()
     data['data_samples'][0].set_metainfo(dict(modalities=('rgb', 'normal')))
-    with pytest.raises(ValueError, match=r'inputs are .*normal.*, but model.modalities is .* in both'):
+    with pytest.raises(ValueError, match=r'inputs of the data set are .*normal.* model expects .* in both'):
         model.train_step(data, wrappers_of(model))
     with pytest.raises(ValueError, match="mode='loss' is unknown: choose 'tensor' or 'predict'"):
         model(torch.zeros(1, 6, 32, 32), mode='loss')

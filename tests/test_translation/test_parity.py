@@ -1,4 +1,4 @@
-"""Translation equals the authors' code in float64: see tests/data/parity/README.md for what made the numbers."""
+"""Translation reproduces the authors' results exactly (float64). See tests/data/parity/README.md for their source."""
 
 import json
 import subprocess
@@ -35,8 +35,8 @@ def spec():
 
 
 @pytest.fixture
-def theirs(spec, seeded) -> dict:
-    """The authors' two checkpoints."""
+def authors_states(spec, seeded) -> dict:
+    """State dicts of the authors' generator and discriminator."""
     return {
         network: {
             key: torch.from_numpy(
@@ -50,7 +50,7 @@ def theirs(spec, seeded) -> dict:
 
 @pytest.fixture
 def cfg(config, spec):
-    """The recipe, narrow and without dropout."""
+    """The shade and texture to RGB config, narrow and without dropout."""
     cfg = config('cen_unet_shade-texture2rgb_taskonomy.py')
     cfg.merge_from_dict(
         {
@@ -64,10 +64,10 @@ def cfg(config, spec):
 
 
 @pytest.fixture
-def model(cfg, theirs, converter):
-    """The recipe's model, holding the authors' parameters."""
+def model(cfg, authors_states, converter):
+    """The model of ``cfg`` with the authors' parameters."""
     model = MODELS.build(cfg.model).double()
-    networks = [converter.convert(state_dict, network=network) for network, state_dict in theirs.items()]
+    networks = [converter.convert(state_dict, network=network) for network, state_dict in authors_states.items()]
     model.load_state_dict({**networks[0], **networks[1]})
     return model
 
@@ -87,21 +87,23 @@ def inputs(images) -> torch.Tensor:
 
 
 def check(branches: dict, want, mode: str) -> None:
-    for name, theirs in BRANCHES.items():
-        np.testing.assert_allclose(branches[name][:, :, ::16, ::16], want[f'{mode}_{theirs}'], rtol=1e-9, atol=1e-12)
+    for name, authors_name in BRANCHES.items():
+        np.testing.assert_allclose(
+            branches[name][:, :, ::16, ::16], want[f'{mode}_{authors_name}'], rtol=1e-9, atol=1e-12
+        )
 
 
 @torch.no_grad()
-def test_outputs_of_both_modes(model, inputs, want):
+def test_outputs_with_batch_statistics(model, inputs, want):
     check(model.train().branches(inputs), want, 'train')
-    check(model.eval().branches(inputs), want, 'train')  # the default test: the image's own statistics
+    check(model.eval().branches(inputs), want, 'train')  # the default eval mode uses the statistics of each image
 
 
 @torch.no_grad()
 def test_outputs_with_the_running_statistics(model, inputs, want):
     for module in model.modules():
-        if hasattr(module, 'own_statistics'):
-            module.own_statistics = False  # torch's eval mode, and that of the generator built alone
+        if hasattr(module, 'batch_stats_in_eval'):
+            module.batch_stats_in_eval = False  # the eval mode of torch, and of a generator without CENTranslation
     check(model.eval().branches(inputs), want, 'eval')
 
 
@@ -114,7 +116,7 @@ def test_three_gan_steps(model, inputs, images, want, spec):
     gradients = {}
 
     class Wrapper(OptimWrapper):
-        """Notes the gradients' norms before the first update."""
+        """Stores the norms of the gradients before the first update."""
 
         def step(self, **kwargs):
             network = 'generators' if self is wrappers['generators'] else 'discriminators'
@@ -130,23 +132,23 @@ def test_three_gan_steps(model, inputs, images, want, spec):
     )
     data = dict(inputs=inputs, data_samples=[BaseDataElement(gt_img=image) for image in images['rgb']])
     logs = [model.train_step(data, wrappers) for _ in range(spec['iters'])]
-    for ours, theirs in (
+    for name, authors_name in (
         ('loss_disc', 'd_loss'),
         ('loss_gen', 'g_loss'),
         ('loss_gan', 'g_gan'),
         ('loss_pixel', 'g_pixel'),
         ('loss_sparsity', 'g_sparsity'),
     ):
-        np.testing.assert_allclose([log[ours].item() for log in logs], want[theirs], rtol=1e-9, err_msg=ours)
+        np.testing.assert_allclose([log[name].item() for log in logs], want[authors_name], rtol=1e-9, err_msg=name)
     np.testing.assert_allclose(gradients['generators'], want['g_grad_norm'], rtol=1e-7, atol=1e-12)
     np.testing.assert_allclose(gradients['discriminators'], want['d_grad_norm'], rtol=1e-7, atol=1e-12)
 
 
 @pytest.fixture
-def convert(theirs, tmp_path):
-    """Runs the converter as a command in a folder that holds the authors' files, and returns what it says."""
-    torch.save(theirs['generator'], tmp_path / 'checkpoint-gen.pkl')
-    wrapped = {f'module.{key}': value for key, value in theirs['discriminator'].items()}
+def convert(authors_states, tmp_path):
+    """Returns a function that runs the converter in a folder with the authors' checkpoints and returns its output."""
+    torch.save(authors_states['generator'], tmp_path / 'checkpoint-gen.pkl')
+    wrapped = {f'module.{key}': value for key, value in authors_states['discriminator'].items()}
     torch.save({'epoch': 3, 'discriminator': wrapped}, tmp_path / 'checkpoint-dis.pkl')
 
     def run(*arguments: str) -> str:
@@ -157,9 +159,9 @@ def convert(theirs, tmp_path):
 
 
 @torch.no_grad()
-def test_their_checkpoints_through_the_command_and_back(convert, theirs, cfg, inputs, want, tmp_path):
-    said = convert('checkpoint-gen.pkl', 'ours.pth', '--discriminator', 'checkpoint-dis.pkl')
-    assert said == (
+def test_checkpoints_convert_and_convert_back(convert, authors_states, cfg, inputs, want, tmp_path):
+    output = convert('checkpoint-gen.pkl', 'ours.pth', '--discriminator', 'checkpoint-dis.pkl')
+    assert output == (
         'ours.pth: CEN U-Net of 8 levels, base width 8, 2 modalities, with discriminator of base width 8. In the '
         'config, set model.generator.base_channels to 8, model.discriminator.base_channels to 8.\n'
     )
@@ -169,61 +171,65 @@ def test_their_checkpoints_through_the_command_and_back(convert, theirs, cfg, in
     finally:
         torch.set_default_dtype(torch.float32)
     check(model.branches(inputs), want, 'train')
-    level = model.discriminators.target.levels[2]
-    assert torch.equal(level.conv.weight, theirs['discriminator']['conv3.conv.module.weight'])
+    layer = model.discriminators.target.layers[2]
+    assert torch.equal(layer.conv.weight, authors_states['discriminator']['conv3.conv.module.weight'])
     convert('ours.pth', 'gen.pkl', '--discriminator', 'dis.pkl', '--reverse')
     for name, network in (('gen.pkl', 'generator'), ('dis.pkl', 'discriminator')):
-        back = torch.load(tmp_path / name, weights_only=True)
-        assert list(back) == list(theirs[network])
-        assert all(torch.equal(back[key], value) for key, value in theirs[network].items())
+        converted_back = torch.load(tmp_path / name, weights_only=True)
+        assert list(converted_back) == list(authors_states[network])
+        assert all(torch.equal(converted_back[key], value) for key, value in authors_states[network].items())
 
 
 @torch.no_grad()
-def test_a_generator_alone_is_enough_for_tests(convert, model, cfg, inputs, tmp_path):
+def test_testing_needs_no_discriminator(convert, model, cfg, inputs, tmp_path):
     assert ', without discriminator. ' in convert('checkpoint-gen.pkl', 'ours.pth')
-    alone = init_model(cfg, tmp_path / 'ours.pth', device='cpu').double()
+    generator_only = init_model(cfg, tmp_path / 'ours.pth', device='cpu').double()
     cfg.model.discriminator = None
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'both.pth')
-    without = init_model(cfg, tmp_path / 'both.pth', device='cpu').double()
-    assert without.discriminators is None
-    wanted = model.eval().float().double().branches(inputs)['ensemble']  # files are read into float32
-    for loaded in (alone, without):
-        assert torch.equal(loaded.branches(inputs)['ensemble'], wanted)
-    half = {key: value for key, value in model.state_dict().items() if 'discriminators.target.levels.0' not in key}
-    for wrong in (half, {key: value for key, value in model.state_dict().items() if 'encoder.0' not in key}):
+    no_discriminator = init_model(cfg, tmp_path / 'both.pth', device='cpu').double()
+    assert no_discriminator.discriminators is None
+    ensemble = model.eval().float().double().branches(inputs)['ensemble']  # checkpoints are loaded as float32
+    for loaded in (generator_only, no_discriminator):
+        assert torch.equal(loaded.branches(inputs)['ensemble'], ensemble)
+    for layer in ('discriminators.target.layers.0', 'encoder.0'):
+        incomplete = {key: value for key, value in model.state_dict().items() if layer not in key}
         with pytest.raises(RuntimeError, match='Missing key'):
-            model.load_state_dict(wrong)
+            model.load_state_dict(incomplete)
 
 
-MISTAKES = {
+INVALID_COMMANDS = {
     'discriminator for generator': (
         ['checkpoint-dis.pkl', 'o'], r'checkpoint-dis.pkl: 25 keys .* conv1\.insnorm\.module\.weight.* its generator'
     ),
     'generator for discriminator': (
-        ['checkpoint-gen.pkl', 'o', '--discriminator', 'checkpoint-gen.pkl'], 'keys are not of .* its discriminator'
+        ['checkpoint-gen.pkl', 'o', '--discriminator', 'checkpoint-gen.pkl'], 'keys are unknown .* its discriminator'
     ),
-    'theirs in reverse': (['checkpoint-gen.pkl', 'o', '--reverse'], '193 keys are not of cen_mm: alpha.*drop --rev'),
+    'authors checkpoint in reverse': (
+        ['checkpoint-gen.pkl', 'o', '--reverse'], '193 keys are unknown in cen_mm: alpha.*remove'
+    ),
     'no discriminator to write': (
-        ['alone.pth', 'o', '--reverse', '--discriminator', 'd'], 'alone.pth: it holds no discriminator, so drop'
+        ['generator.pth', 'o', '--reverse', '--discriminator', 'd'], 'generator.pth: .* contains no discriminator'
     ),
-    'half a generator': (['half.pkl', 'o'], 'lacks generators.target.decoder.7.conv.weight: it is no whole generator'),
+    'incomplete generator': (
+        ['incomplete.pkl', 'o'], 'lacks generators.target.decoder.7.conv.weight: it is not a complete'
+    ),
     'no file': (['none.pkl', 'o'], 'none.pkl does not exist: give the path'),
-    'no weights': (['text.pkl', 'o'], 'text.pkl is no file of weights: write it with torch.save'),
+    'no weights': (['text.pkl', 'o'], 'text.pkl does not contain weights: write it with torch.save'),
     'discriminator of segmentation': (
-        ['checkpoint-gen.pkl', 'o', '--discriminator', 'd', '--task', 'segmentation'], 'belongs to translation'
+        ['checkpoint-gen.pkl', 'o', '--discriminator', 'd', '--task', 'segmentation'], 'is only for translation'
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize('name', MISTAKES)
-def test_converters_mistakes_end_in_one_sentence(convert, converter, theirs, tmp_path, monkeypatch, name):
-    generator = theirs['generator']
-    torch.save(converter.convert(generator, network='generator'), tmp_path / 'alone.pth')
-    torch.save({key: value for key, value in generator.items() if 'deconv8' not in key}, tmp_path / 'half.pkl')
+@pytest.mark.parametrize('name', INVALID_COMMANDS)
+def test_converter_raises_clear_errors(convert, converter, authors_states, tmp_path, monkeypatch, name):
+    generator = authors_states['generator']
+    torch.save(converter.convert(generator, network='generator'), tmp_path / 'generator.pth')
+    torch.save({key: value for key, value in generator.items() if 'deconv8' not in key}, tmp_path / 'incomplete.pkl')
     (tmp_path / 'text.pkl').write_text('no weights')
-    arguments, sentence = MISTAKES[name]
+    arguments, message = INVALID_COMMANDS[name]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', ['cen_to_mm.py', '--task', 'translation', *arguments])
-    with pytest.raises(SystemExit, match=sentence):
+    with pytest.raises(SystemExit, match=message):
         converter.main()
     assert not (tmp_path / 'o').exists()

@@ -1,4 +1,4 @@
-"""Translation's configs build, and its tools run, on rooms that are rendered for the tests."""
+"""The translation configs build, and the tools train and test on a small set of rendered rooms."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def test_train_and_test(run_tool, rooms, tmp_path):
         run_tool('test.py', config, work_dir / 'epoch_2.pth', *command)
         return json.loads(sorted(work_dir.glob('*/2*.json'))[-1].read_text())
 
-    # Without exchange a branch is what it is where its modality alone is present, see below.
+    # Without exchange, a branch does not depend on the other modalities, so the scores with one missing are equal.
     scores = test('--show-dir', tmp_path / 'strips', *options, 'model.generator.threshold=0')
     for branch in ('', 'reshading/', 'edge_texture/'):
         assert 0 < scores[f'{branch}L1'] <= scores[f'{branch}RMSE'] < 1
@@ -67,18 +67,18 @@ def test_train_and_test(run_tool, rooms, tmp_path):
     assert cv2.imread(str(tmp_path / 'strips' / name)).shape == (146, 6 * 132, 3)
 
     shutil.rmtree(rooms / 'reshading')
-    alone = test('--present', 'edge_texture', '--show-dir', tmp_path / 'alone', *options)
-    assert set(alone) == {key for key in scores if not key.startswith('reshading/')}
+    single = test('--available-modalities', 'edge_texture', '--show-dir', tmp_path / 'single', *options)
+    assert set(single) == {key for key in scores if not key.startswith('reshading/')}
     for key in ('L1', 'RMSE', 'PSNR', 'SSIM'):
-        assert alone[key] == alone[f'edge_texture/{key}'] == pytest.approx(scores[f'edge_texture/{key}'], abs=1e-12)
-    assert cv2.imread(str(tmp_path / 'alone' / name)).shape == (146, 4 * 132, 3)
+        assert single[key] == single[f'edge_texture/{key}'] == pytest.approx(scores[f'edge_texture/{key}'], abs=1e-12)
+    assert cv2.imread(str(tmp_path / 'single' / name)).shape == (146, 4 * 132, 3)
 
 
-def test_missing_weights_are_told_of_before_training(run_tool, rooms, tmp_path, monkeypatch):
+def test_missing_weights_are_reported_before_training(run_tool, rooms, tmp_path, monkeypatch):
     monkeypatch.setenv('CEN_MM_TASKONOMY', str(rooms))
     monkeypatch.setenv('https_proxy', 'http://127.0.0.1:9')
     config = ROOT / 'configs/cen_unet_shade-texture2rgb_taskonomy.py'
     weights = f'val_evaluator.features.weights={tmp_path}/inception.pth'
-    said = run_tool('train.py', config, '--work-dir', tmp_path / 'work', '--cfg-options', weights, fails=True)
-    assert re.search(f'{tmp_path}/inception.pth is not there and cannot be downloaded .*: fetch https', said)
-    assert 'Epoch(train)' not in said
+    output = run_tool('train.py', config, '--work-dir', tmp_path / 'work', '--cfg-options', weights, fails=True)
+    assert re.search(f'{tmp_path}/inception.pth does not exist and cannot be downloaded .*Save https', output)
+    assert 'Epoch(train)' not in output

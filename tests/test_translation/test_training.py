@@ -1,4 +1,4 @@
-"""tools/train.py trains: of any modalities, to a depth with holes, and on after a kill inside the GAN step."""
+"""tools/train.py trains with any modalities and with unknown target pixels, and resumes after it was killed."""
 
 import os
 import re
@@ -22,20 +22,20 @@ from cen_mm.translation import CENTranslation
 
 calls, losses = [], CENTranslation._gen_losses
 
-def die_in_the_fifth_step(self, *images):
+def kill_in_fifth_step(self, *images):
     calls.append(1)
     if len(calls) == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return losses(self, *images)
 
-CENTranslation._gen_losses = die_in_the_fifth_step
+CENTranslation._gen_losses = kill_in_fifth_step
 """
 
 
 @pytest.fixture(scope='module')
-def holed_rooms(rooms, tmp_path_factory) -> Path:
-    """Rooms whose depth is missing on the right."""
-    out = shutil.copytree(rooms, tmp_path_factory.mktemp('holed') / 'taskonomy')
+def rooms_with_unknown_depth(rooms, tmp_path_factory) -> Path:
+    """The rooms, with unknown depth in the right part of each image."""
+    out = shutil.copytree(rooms, tmp_path_factory.mktemp('unknown_depth') / 'taskonomy')
     for path in (out / 'depth_euclidean').rglob('*.png'):
         depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         depth[:, 50:] = 65535
@@ -44,8 +44,11 @@ def holed_rooms(rooms, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def train(holed_rooms, tmp_path, run_tool):
-    """Trains the rooms' child of a Taskonomy config with tools/train.py, one picture a step; returns the log."""
+def train(rooms_with_unknown_depth, tmp_path, run_tool):
+    """Returns a function that trains with tools/train.py on the rooms, one image per iteration, and returns the log.
+
+    The config is derived from a Taskonomy config.
+    """
     options = [
         'model.generator.base_channels=4',
         'model.generator.dropout_ratio=0',
@@ -58,23 +61,23 @@ def train(holed_rooms, tmp_path, run_tool):
     ]
     for loader in ('train_dataloader', 'val_dataloader'):
         options += [f'{loader}.num_workers=0', f'{loader}.persistent_workers=False']
-        options.append(f'{loader}.dataset.data_root={holed_rooms}')
+        options.append(f'{loader}.dataset.data_root={rooms_with_unknown_depth}')
 
     def run(name: str, *more: str, work_dir: str = 'work', resume: bool = False, killed: bool = False) -> str:
-        child = (ROOT / f'configs/cen_unet_{name}_taskonomy.py').read_text().replace('rgb_taskonomy', 'rgb_rooms')
-        child = child.replace("_base_ = '", f"_base_ = '{ROOT}/configs/")
+        config = (ROOT / f'configs/cen_unet_{name}_taskonomy.py').read_text().replace('rgb_taskonomy', 'rgb_rooms')
+        config = config.replace("_base_ = '", f"_base_ = '{ROOT}/configs/")
         if killed:
             (tmp_path / 'killer.py').write_text(KILLER)
-            child += "custom_imports = dict(imports=['cen_mm.translation', 'killer'])\n"
-        (tmp_path / 'child.py').write_text(child)
-        command = ['train.py', tmp_path / 'child.py', '--work-dir', tmp_path / work_dir]
-        command = [str(word) for word in (*command, *['--resume'] * resume, '--cfg-options', *options, *more)]
+            config += "custom_imports = dict(imports=['cen_mm.translation', 'killer'])\n"
+        (tmp_path / 'config.py').write_text(config)
+        command = ['train.py', tmp_path / 'config.py', '--work-dir', tmp_path / work_dir]
+        command = [str(argument) for argument in (*command, *['--resume'] * resume, '--cfg-options', *options, *more)]
         if killed:
             env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
-            done = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, ROOT / 'tools' / command[0], *command[1:]], env=env, capture_output=True
             )
-            assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+            assert process.returncode == -signal.SIGKILL, process.stderr[-3000:]
         else:
             run_tool(*command)
         return sorted((tmp_path / work_dir).glob('*/*.log'))[-1].read_text()
@@ -89,28 +92,29 @@ def train(holed_rooms, tmp_path, run_tool):
         ('rgb-edge2depth', ['rgb', 'edge_occlusion', 'ensemble']),
     ],
 )
-def test_trains_on_other_modalities(train, name, branches):
-    steps = ['train_dataloader.dataset.indices=2', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
-    log = train(name, *steps)
+def test_training_with_other_modalities(train, name, branches):
+    options = ['train_dataloader.dataset.indices=2', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
+    log = train(name, *options)
     assert re.findall(r'^\| +(\w+) +\| +\d', log, re.MULTILINE) == branches
     losses = [float(value) for value in re.findall(r' loss\w*: (\S+)', log)]
     assert len(losses) == 2 * 5
     assert np.isfinite(losses).all()
 
 
-def test_goes_on_after_a_kill_inside_the_gan_step(train, tmp_path):
-    """As if nothing had happened: bit by bit the same weights and optimisers after two epochs of three steps."""
+def test_training_resumes_after_a_kill_inside_train_step(train, tmp_path):
+    """After two epochs of three iterations, weights and optimizers equal those of an uninterrupted run exactly."""
     name = 'depth-normal2rgb'
     options = ['train_cfg.max_epochs=2']
-    options += [f'train_dataloader.dataset.pipeline.{step}' for step in ('1.size=(64,64)', '3.prob=0')]  # no chance
+    # No random crop and flip.
+    options += [f'train_dataloader.dataset.pipeline.{option}' for option in ('1.size=(64,64)', '3.prob=0')]
     log = train(name, *options, killed=True)
     assert 'Epoch(train) [2][1/3]' in log
     assert 'Epoch(train) [2][2/3]' not in log
     assert not (tmp_path / 'work/epoch_2.pth').exists()
     assert 'resumed epoch: 1, iter: 3' in train(name, *options, resume=True)
-    train(name, *options, work_dir='undisturbed')
+    train(name, *options, work_dir='uninterrupted')
     want, got = (
-        torch.load(tmp_path / folder / 'epoch_2.pth', weights_only=True) for folder in ('undisturbed', 'work')
+        torch.load(tmp_path / folder / 'epoch_2.pth', weights_only=True) for folder in ('uninterrupted', 'work')
     )
     assert got['meta']['iter'] == 6
     for part in ('state_dict', 'optimizer'):

@@ -1,4 +1,4 @@
-"""The authors' geometry, where mmseg's differs. Every transform moves all modalities and the label alike."""
+"""Geometric transforms of the authors that differ from mmseg's. Each treats all modalities and the label alike."""
 
 import cv2
 import numpy as np
@@ -10,10 +10,10 @@ from ...registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class AlignToLabel(BaseTransform):
-    """Crops all modalities to the label's size, at the centre: labels may cover the inner region alone.
+    """Center-crops all modalities to the label's size, because labels may cover only the center of the image.
 
-    Required keys: ``img``, ``modality_paths``, one named as each modality but ``rgb``, ``gt_seg_map``. Modified keys:
-    ``img``, the modalities', ``img_shape``, ``ori_shape``.
+    Required keys: ``img``, ``modality_paths``, ``gt_seg_map`` and the name of each modality other than ``rgb``.
+    Modified keys: ``img``, the other modalities, ``img_shape``, ``ori_shape``.
 
     Raises:
         ValueError: if the label is larger than the image.
@@ -21,11 +21,11 @@ class AlignToLabel(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         height, width = results['gt_seg_map'].shape
-        top, left = ((have - want) // 2 for have, want in zip(results['img'].shape[:2], (height, width)))
+        top, left = ((size - crop) // 2 for size, crop in zip(results['img'].shape[:2], (height, width)))
         if top < 0 or left < 0:
             raise ValueError(
                 f'{results["seg_map_path"]} is {width}x{height}, larger than its image '
-                f'{results["img_path"]}: save the label in the size of the image or of its centre.'
+                f'{results["img_path"]}: save the label in the size of the image or of its center region.'
             )
         for key in {'img', *results['modality_paths']} & results.keys():
             results[key] = results[key][top : top + height, left : left + width]
@@ -35,15 +35,17 @@ class AlignToLabel(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomScale(BaseTransform):
-    """Scales by a random factor: the image cubic, everything in ``seg_fields`` nearest (the authors' choice).
+    """Scales all modalities and the label by a random factor.
 
-    Required keys: ``img``, ``seg_fields``. Modified keys: ``img``, those in ``seg_fields``, ``img_shape``. Added key:
-    ``scale_factor``.
+    As in the authors' code, the image is interpolated cubically and everything in ``seg_fields`` by nearest neighbor.
+
+    Required keys: ``img``, ``seg_fields``. Modified keys: ``img``, all keys in ``seg_fields``, ``img_shape``. Added
+    key: ``scale_factor``.
 
     Args:
-        low: smallest factor.
-        high: largest factor.
-        min_side: pixels that the shorter side keeps at least, whatever the factor.
+        low: smallest scale factor.
+        high: largest scale factor.
+        min_side: minimum length of the shorter side after scaling, in pixels. Smaller factors are raised to reach it.
     """
 
     def __init__(self, low: float, high: float, min_side: int):
@@ -58,7 +60,7 @@ class RandomScale(BaseTransform):
     def transform(self, results: dict) -> dict:
         factor = max(self._factor(), self.min_side / min(results['img'].shape[:2]))
         for key, interpolation in [('img', cv2.INTER_CUBIC), *((k, cv2.INTER_NEAREST) for k in results['seg_fields'])]:
-            # By factor, not by size: OpenCV samples at other places when it is given the rounded size.
+            # By factor, not by size: OpenCV samples at different positions if it is given the rounded size.
             results[key] = cv2.resize(results[key], None, fx=factor, fy=factor, interpolation=interpolation)
         results['img_shape'] = results['img'].shape[:2]
         results['scale_factor'] = (factor, factor)
@@ -67,15 +69,18 @@ class RandomScale(BaseTransform):
 
 @TRANSFORMS.register_module()
 class CenterPad(BaseTransform):
-    """Pads to a size at least, half of what is missing, rounded up, on each side (so an odd gap ends one larger).
+    """Pads all modalities and the label on all sides to at least a given size.
 
-    Required keys: ``img``, ``seg_fields``. Modified keys: ``img``, those in ``seg_fields``, ``img_shape``. Added key:
-    ``pad_shape``.
+    Each side gets half of the missing pixels, rounded up: if their number is odd, the result is one pixel larger than
+    ``size``.
+
+    Required keys: ``img``, ``seg_fields``. Modified keys: ``img``, all keys in ``seg_fields``, ``img_shape``. Added
+    key: ``pad_shape``.
 
     Args:
-        size: (height, width).
-        pad_val: value for each key, 0 if not given, 255 for the label; three values give depth its three channels
-            here.
+        size: minimum (height, width) after padding.
+        pad_val: padding value per key; 255 for ``gt_seg_map`` and 0 for all others by default. If a one-channel image
+            such as depth gets three values, it is tiled to three channels.
     """
 
     def __init__(self, size: tuple[int, int], pad_val: dict):
@@ -84,7 +89,7 @@ class CenterPad(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         vertical, horizontal = (
-            max(want - have + 1, 0) // 2 for want, have in zip(self.size, results['img'].shape[:2])
+            max(target - size + 1, 0) // 2 for target, size in zip(self.size, results['img'].shape[:2])
         )
         for key in ('img', *results['seg_fields']):
             value = self.pad_val.get(key, 0)

@@ -1,4 +1,4 @@
-"""Reading what mmseg's LoadImageFromFile does not: depth, other modalities, and labels that are checked."""
+"""Transforms that load depth, other modalities and labels, and check them."""
 
 from typing import Optional
 
@@ -10,80 +10,80 @@ from mmengine import fileio
 from ...registry import TRANSFORMS
 
 
-def _read(results: dict, name: str, backend_args: Optional[dict]) -> np.ndarray:
-    """The file of a modality as it is, RGB or grey.
+def _read_modality(results: dict, name: str, backend_args: Optional[dict]) -> np.ndarray:
+    """Reads the file of a modality with its data type unchanged, ``(H, W)`` or ``(H, W, 3)`` in RGB order.
 
     Raises:
-        ValueError: if it cannot be decoded, or is not of the image's size.
+        ValueError: if the file cannot be decoded, or its size differs from the image's.
     """
     path = results['modality_paths'][name]
     content = fileio.get(path, backend_args=backend_args)
     image = mmcv.imfrombytes(content, flag='unchanged') if content else None
     if image is None:
-        raise ValueError(f'{path} cannot be decoded: replace it by a PNG.')
+        raise ValueError(f'{path} cannot be decoded: replace it with a PNG file.')
     if image.shape[:2] != results['img'].shape[:2]:
-        (height, width), (want_height, want_width) = image.shape[:2], results['img'].shape[:2]
+        (height, width), (image_height, image_width) = image.shape[:2], results['img'].shape[:2]
         raise ValueError(
-            f'{path} is {width}x{height}, but {results["img_path"]} is {want_width}x{want_height}: '
-            f'align {name} with the image and save both in one size.'
+            f'{path} is {width}x{height}, but {results["img_path"]} is {image_width}x{image_height}: '
+            f'align {name} with the image and save both in the same size.'
         )
     return image if image.ndim == 2 else image[..., ::-1]
 
 
 @TRANSFORMS.register_module()
 class LoadDepth(BaseTransform):
-    """Reads a 16-bit depth PNG and turns its steps into metres. Missing depth, 0, stays 0.
+    """Reads a 16-bit depth PNG and converts it to meters. Missing depth, 0, stays 0.
 
-    It follows LoadImageFromFile, and does nothing where the data set's modalities do not include depth. Listed in
-    ``seg_fields``, depth then moves with the label through mmseg's transforms, by nearest neighbour: a mean of two
-    depths would be a surface that is not there.
+    Must come after LoadImageFromFile. Does nothing if the data set's modalities do not include depth. Depth is added
+    to ``seg_fields``, so that mmseg's transforms resize it like the label, by nearest neighbor: the mean of two
+    depths would be a surface that does not exist.
 
-    Required keys: ``modality_paths``, ``img``, ``seg_fields``. Added key: ``depth``, ``(H, W)`` float32, metres.
+    Required keys: ``modality_paths``, ``img``, ``seg_fields``. Added key: ``depth``, ``(H, W)`` float32, meters.
 
     Args:
-        scale: steps of the file a metre. The authors' files have 5000, Kinect's millimetres are 1000.
-        backend_args: of mmengine's file backend.
+        depth_scale: depth units per meter in the file: 5000 in the authors' files, 1000 for Kinect's millimeters.
+        backend_args: arguments of mmengine's file backend.
 
     Raises:
-        ValueError: if the file is no 16-bit one-channel image, or not of the image's size.
+        ValueError: if the file is not a 16-bit one-channel image, or its size differs from the image's.
     """
 
-    def __init__(self, scale: float, backend_args: Optional[dict] = None):
-        self.scale = scale
+    def __init__(self, depth_scale: float, backend_args: Optional[dict] = None):
+        self.depth_scale = depth_scale
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
         if 'depth' not in results['modality_paths']:
             return results
-        path, depth = results['modality_paths']['depth'], _read(results, 'depth', self.backend_args)
+        path, depth = results['modality_paths']['depth'], _read_modality(results, 'depth', self.backend_args)
         if depth.dtype != np.uint16 or depth.ndim != 2:
             channels = 1 if depth.ndim == 2 else depth.shape[2]
             raise ValueError(
-                f'{path} is {8 * depth.itemsize}-bit with {channels} channel(s), but depth is read from 16-bit PNG '
-                f'with one: write depth in metres times {self.scale:g} as 16-bit.'
+                f'{path} is {8 * depth.itemsize}-bit with {channels} channel(s), but depth must be a 16-bit PNG with '
+                f'one channel: save depth in meters times {self.depth_scale:g} as 16-bit.'
             )
-        results['depth'] = depth.astype(np.float32) / np.float32(self.scale)
+        results['depth'] = depth.astype(np.float32) / np.float32(self.depth_scale)
         results['seg_fields'].append('depth')
         return results
 
 
 @TRANSFORMS.register_module()
 class LoadModality(BaseTransform):
-    """Reads another modality, such as surface normals, from an 8-bit image of one channel or three.
+    """Reads another modality, such as surface normals, from an 8-bit image with one or three channels.
 
-    It follows LoadImageFromFile, and does nothing where the data set's modalities do not include it. Listed in
-    ``seg_fields``, it then moves with the label, by nearest neighbour: a mean of two normals is no normal. A mirror
-    moves the pixels and leaves the values, as the authors' translation does with normals.
+    Must come after LoadImageFromFile. Does nothing if the data set's modalities do not include this one. The modality
+    is added to ``seg_fields``, so that it is resized like the label, by nearest neighbor: the mean of two normals is
+    not a normal. A horizontal flip moves the pixels and keeps their values, as in the authors' image translation.
 
     Required keys: ``modality_paths``, ``img``, ``seg_fields``. Added key: the modality's name, ``(H, W)`` or
     ``(H, W, 3)`` in RGB order, uint8.
 
     Args:
         key: name of the modality.
-        backend_args: of mmengine's file backend.
+        backend_args: arguments of mmengine's file backend.
 
     Raises:
-        ValueError: if the file is no 8-bit image of one or three channels, or not of the image's size.
+        ValueError: if the file is not an 8-bit image with one or three channels, or its size differs from the image's.
     """
 
     def __init__(self, key: str, backend_args: Optional[dict] = None):
@@ -93,11 +93,11 @@ class LoadModality(BaseTransform):
     def transform(self, results: dict) -> dict:
         if self.key not in results['modality_paths']:
             return results
-        image = _read(results, self.key, self.backend_args)
+        image = _read_modality(results, self.key, self.backend_args)
         if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)):
             raise ValueError(
                 f'{results["modality_paths"][self.key]} is {image.dtype} {image.shape}: '
-                f'save {self.key} as 8-bit PNG with one channel or three.'
+                f'save {self.key} as 8-bit PNG with one or three channels.'
             )
         results[self.key] = np.ascontiguousarray(image)
         results['seg_fields'].append(self.key)
@@ -106,18 +106,18 @@ class LoadModality(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadLabels(BaseTransform):
-    """Reads the label map, checks its classes and maps them to those chosen.
+    """Reads the label map, checks its classes and maps them to the selected classes.
 
     Required keys: ``seg_map_path``, ``label_map``, ``num_classes``, ``seg_fields``. Added key: ``gt_seg_map``,
     ``(H, W)`` uint8.
 
     Args:
-        augment: whether resizes and flips move the label too. At test time they must not: predictions are brought
-            back to the label.
-        backend_args: of mmengine's file backend.
+        augment: whether to resize and flip the label, too. Must be False at test time, where predictions are resized
+            and flipped back to match the label.
+        backend_args: arguments of mmengine's file backend.
 
     Raises:
-        ValueError: if the file is no 8-bit one-channel image, or holds a class that the data set has not.
+        ValueError: if the file is not an 8-bit one-channel image, or contains a class that the data set does not have.
     """
 
     def __init__(self, augment: bool = True, backend_args: Optional[dict] = None):
@@ -135,8 +135,8 @@ class LoadLabels(BaseTransform):
         highest = label[label != 255].max(initial=0)
         if highest >= num_raw_classes:
             raise ValueError(
-                f'{path} holds label {highest}, but the classes are 0 to {num_raw_classes - 1}, 255 is '
-                'unlabelled: convert the labels, or name all classes of the data set.'
+                f'{path} contains label {highest}, but the classes are 0 to {num_raw_classes - 1} and 255 is '
+                'unlabeled: convert the labels, or list all classes of the data set in its METAINFO.'
             )
         if label_map:
             table = np.full(256, 255, np.uint8)

@@ -1,4 +1,4 @@
-"""The end of every pipeline."""
+"""Transform that packs the modalities: the last step of every segmentation pipeline."""
 
 from functools import reduce
 
@@ -11,14 +11,14 @@ from ...registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PackModalities(PackSegInputs):
-    """Packs the data set's modalities side by side on the channels: ``inputs`` ``(3M, H, W)`` and ``data_samples``.
+    """Concatenates the data set's M modalities to ``inputs`` ``(3M, H, W)`` and packs the rest as ``data_samples``.
 
-    A modality of one channel is tiled to three, so that the modalities can share the network's first convolution.
+    A modality with one channel is tiled to three, so that all modalities can share the network's first convolution.
 
-    Required keys: ``modality_paths``, ``img``, which is ``rgb``, and one named as each other modality.
+    Required keys: ``modality_paths``, ``img`` for ``rgb``, and the name of each other modality.
 
     Raises:
-        KeyError: for a modality that the pipeline has not loaded.
+        KeyError: if the pipeline has not loaded a modality.
     """
 
     def __init__(self):
@@ -35,17 +35,17 @@ class PackModalities(PackSegInputs):
             key = 'img' if name == 'rgb' else name
             if key not in results:
                 raise KeyError(
-                    f"The data set's modalities name {name!r}, which was not loaded: mend the name, or add "
+                    f"The data set's modalities include {name!r}, which was not loaded: correct the name, or add "
                     f"dict(type='cen_mm.LoadModality', key='{name}') to the pipeline."
                 )
             image = np.atleast_3d(results[key])
-            if min(image.strides) < 0:  # a mirrored view, which torch cannot read
+            if min(image.strides) < 0:  # a flipped view: torch does not support negative strides
                 image = image.copy()
             images.append(torch.from_numpy(image).permute(2, 0, 1))
-        # Cast and moved to its place in (3M, H, W) at once: six times as fast by torch as by numpy.
+        # Cast and copied into (3M, H, W) in one step: six times as fast in torch as in numpy.
         dtype = reduce(torch.promote_types, (image.dtype for image in images))
         packed = torch.empty(len(images), 3, *images[0].shape[1:], dtype=dtype)
-        for place, image in zip(packed, images):
-            place.copy_(image)
-        packed = packed.flatten(0, 1).permute(1, 2, 0).numpy()  # mmseg finds a tensor's transpose and copies no more
+        for channels, image in zip(packed, images):
+            channels.copy_(image)
+        packed = packed.flatten(0, 1).permute(1, 2, 0).numpy()  # mmseg permutes it back without a copy
         return super().transform(dict(results, img=packed, modalities=modalities))

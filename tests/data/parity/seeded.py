@@ -1,4 +1,4 @@
-"""Seeded parameters by name: the same arrays from the same names, on any machine."""
+"""Random parameters and inputs that depend only on their names and a seed, so they are equal on every machine."""
 
 import zlib
 
@@ -12,7 +12,7 @@ def is_norm_scale(name, shape):
 
 
 def array_for(name, shape, seed, threshold=THRESHOLD, gain=1.0):
-    """float64 array for a parameter or buffer of the given name and shape."""
+    """Computes the value of a parameter or buffer with this name and shape: float64, or int64 for counters."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     if name.endswith('num_batches_tracked'):
         return np.zeros(shape, np.int64)
@@ -33,5 +33,6 @@ def array_for(name, shape, seed, threshold=THRESHOLD, gain=1.0):
 
 
 def seeded_input(tag, shape, seed):
+    """Computes the input image with this tag, float64."""
     rng = np.random.default_rng([seed, zlib.crc32(('input:' + tag).encode())])
     return rng.standard_normal(shape)

@@ -20,12 +20,12 @@ def train(wrapper: OptimWrapper, model: nn.Module, steps: int) -> None:
 
 
 @pytest.mark.parametrize('kind', ['SGD', 'AdamW'])
-def test_joined_groups_train_as_one_group_a_parameter_and_resume(kind):
+def test_joined_groups_train_and_resume_like_one_group_per_parameter(kind):
     options = dict(custom_keys={'0': dict(lr_mult=0.1), '3': dict(decay_mult=0.0)}, norm_decay_mult=0.5)
-    optimiser = dict(type=kind, lr=0.01, weight_decay=0.1, **(dict(momentum=0.9) if kind == 'SGD' else {}))
+    optimizer = dict(type=kind, lr=0.01, weight_decay=0.1, **(dict(momentum=0.9) if kind == 'SGD' else {}))
     first, models, wrappers = network(), [], []
     for constructor in ('DefaultOptimWrapperConstructor', 'cen_mm.GroupingOptimWrapperConstructor'):
-        cfg = dict(type='OptimWrapper', constructor=constructor, optimizer=optimiser, paramwise_cfg=dict(options))
+        cfg = dict(type='OptimWrapper', constructor=constructor, optimizer=optimizer, paramwise_cfg=dict(options))
         models.append(copy.deepcopy(first))
         wrappers.append(build_optim_wrapper(models[-1], cfg))
         train(wrappers[-1], models[-1], 3)
@@ -40,11 +40,11 @@ def test_joined_groups_train_as_one_group_a_parameter_and_resume(kind):
         assert torch.equal(b, c)
 
 
-def test_fused_adam_is_torchs():
-    # No norm: the gradient of a bias before one is rounding noise, which Adam magnifies.
+def test_fused_adam_matches_torch():
+    # Without norms: the gradient of a bias before a norm is only rounding error, which Adam amplifies.
     models = [nn.Sequential(nn.Conv2d(3, 5, 3), nn.SiLU(), nn.Conv2d(5, 4, 1)).double()]
     models.append(copy.deepcopy(models[0]))
-    for model, kind in zip(models, ('Adam', 'cen_mm.FusedAdam')):
+    for model, kind in zip(models, ('Adam', 'cen_mm.fused_adam')):
         cfg = dict(type=kind, lr=0.01, betas=(0.5, 0.999), params=model.parameters())
         train(OptimWrapper(OPTIMIZERS.build(cfg)), model, 5)
     for a, b in zip(*(model.parameters() for model in models)):

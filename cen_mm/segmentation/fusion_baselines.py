@@ -1,4 +1,4 @@
-"""Other ways to fuse, to compare with: at the input, or after every stage of the backbones; one output in the end."""
+"""Fusion baselines: early fusion at the input, and feature-level fusion after every stage of the backbones."""
 
 from itertools import combinations
 from typing import Optional, Sequence
@@ -16,20 +16,23 @@ from .segmentor import CENSegmentor
 
 @MODELS.register_module()
 class FusionSegmentor(CENSegmentor):
-    """A segmentor whose modalities become one on the way, so that it has one output, named as CEN's ensemble is.
+    """Baseline that fuses the modalities inside the network and has one output, named ``ensemble`` as in CEN.
 
-    With ``fusion`` each modality runs through a backbone of its own, nothing shared (CEN paper: "Concat", "Align.",
-    "Self-Att."), and the maps of every stage are fused for neck and head. Without, it is early fusion (Couprie et al.,
-    "Indoor semantic segmentation using depth information", ICLR 2013): one network sees all channels. ImageNet's
-    weights of the first convolution are then repeated and divided by M (Carreira and Zisserman, "Quo vadis, action
-    recognition?", CVPR 2017, repeat them over time so).
+    With ``fusion``, each modality has its own backbone without shared weights, and the maps of every stage are fused
+    before neck and head ("Concat", "Align." and "Self-Att." in the CEN paper). Without it, this is early fusion
+    (Couprie et al., "Indoor semantic segmentation using depth information", ICLR 2013): one network whose first
+    convolution takes the channels of all modalities. Its ImageNet weights are repeated M times and divided by M, as
+    Carreira and Zisserman ("Quo vadis, action recognition?", CVPR 2017) repeat them over time.
 
     Args:
         backbone: as in :class:`CENSegmentor`.
         decode_head: as in :class:`CENSegmentor`.
         data_preprocessor: as in :class:`CENSegmentor`.
-        fusion: config of a fusion below; None: early fusion.
-        **kwargs: of mmseg's EncoderDecoder.
+        fusion: config of one of the fusion modules below. None: early fusion.
+        **kwargs: arguments of mmseg's EncoderDecoder.
+
+    Raises:
+        ValueError: if ``available_modalities`` or ``modality_dropout`` is set, as every modality is needed.
     """
 
     stacked = ('backbone',)
@@ -37,14 +40,19 @@ class FusionSegmentor(CENSegmentor):
     def __init__(
         self, backbone: dict, decode_head: dict, data_preprocessor: dict, fusion: Optional[dict] = None, **kwargs
     ):
-        if kwargs.get('present') or kwargs.get('modality_dropout'):
-            raise ValueError('FusionSegmentor cannot do without a modality: leave out present and modality_dropout.')
-        private = fusion is not None
+        if kwargs.get('available_modalities') or kwargs.get('modality_dropout'):
+            raise ValueError('FusionSegmentor needs every modality: remove available_modalities and modality_dropout.')
+        separate = fusion is not None
         super().__init__(
-            backbone, decode_head, data_preprocessor, private_norms=private, private_convs=private, **kwargs
+            backbone,
+            decode_head,
+            data_preprocessor,
+            per_modality_norms=separate,
+            per_modality_convs=separate,
+            **kwargs,
         )
         del self.ensemble
-        self.fusion = MODELS.build({**fusion, 'num_modalities': len(self.modalities)}) if private else None
+        self.fusion = MODELS.build({**fusion, 'num_modalities': len(self.modalities)}) if separate else None
         if self.fusion is None:
             widen_first_conv(self.backbone, len(self.modalities))
         self.to(memory_format=torch.channels_last)
@@ -58,12 +66,12 @@ class FusionSegmentor(CENSegmentor):
         return (ENSEMBLE,)
 
     def maps(self, inputs: Tensor) -> Sequence[Tensor]:
-        """``(B, 3M, H, W)`` to the backbones' ``(M * B, C_i, H_i, W_i)``; early fusion: ``(B, C_i, H_i, W_i)``."""
+        """Computes the maps of the backbones, ``(M * B, C_i, H_i, W_i)``; early fusion: ``(B, C_i, H_i, W_i)``."""
         x = inputs if self.fusion is None else stack_modalities(inputs, len(self.modalities))
         return self.backbone(x.contiguous(memory_format=torch.channels_last))
 
     def decode(self, maps: Sequence[Tensor]) -> Tensor:
-        """The backbones' maps to the neck's, each ``(B, C_i, H_i, W_i)``."""
+        """Fuses the maps of the backbones and runs the neck; each output is ``(B, C_i, H_i, W_i)``."""
         fused = maps if self.fusion is None else self.fusion(maps)
         return self.neck(fused) if self.with_neck else fused
 
@@ -71,11 +79,11 @@ class FusionSegmentor(CENSegmentor):
         return self.decode(self.maps(inputs))
 
     def branches(self, inputs: Tensor) -> dict[str, Tensor]:
-        """``(B, 3M, H, W)`` to ``{'ensemble': ..}``, logits ``(B, K, h, w)``."""
+        """Computes ``{'ensemble': ..}``, logits ``(B, K, h, w)``, from inputs ``(B, 3M, H, W)``."""
         return {ENSEMBLE: self.decode_head(self.extract_feat(inputs))}
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
-        """The head's losses (``ensemble.loss_ce``, ..) and the fusion's own."""
+        """Computes the losses of the head (``ensemble.loss_ce``, ..) and of the fusion module."""
         maps = self.maps(inputs)
         features = self.decode(maps)
         logits = self.decode_head(features)
@@ -86,9 +94,9 @@ class FusionSegmentor(CENSegmentor):
 
 
 def widen_first_conv(model: nn.Module, factor: int) -> None:
-    """Gives the first convolution ``factor`` times the input channels, its weights repeated and divided by it.
+    """Multiplies the input channels of the first convolution by ``factor``; its weights are repeated and divided.
 
-    A checkpoint of the convolution as it was loads too, in the same way.
+    A checkpoint of the original convolution loads too: its weights are widened in the same way.
     """
     conv = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     channels = conv.in_channels
@@ -106,11 +114,11 @@ def widen_first_conv(model: nn.Module, factor: int) -> None:
 class _Fusion(BaseModule):
     """Fuses the maps of every stage: each ``(M * B, C_i, h, w)``, modality-major, to ``(B, C_i, h, w)``.
 
-    The fused maps go to the neck alone, not back into the backbones.
+    The fused maps are the input of the neck. They are not passed back into the backbones.
 
     Args:
-        in_channels: of the backbone's maps.
-        num_modalities: M; the segmentor gives it.
+        in_channels: channels of the backbone's maps.
+        num_modalities: M, set by the segmentor.
     """
 
     def __init__(self, in_channels: Sequence[int], num_modalities: int):
@@ -119,27 +127,27 @@ class _Fusion(BaseModule):
         self.stages = nn.ModuleList(self.stage(channels, num_modalities) for channels in in_channels)
 
     def stage(self, channels: int, num_modalities: int) -> nn.Module:
-        """The layers of one stage, ``(B, M * C, h, w)`` to ``(B, C, h, w)``."""
+        """Builds the layers of one stage, ``(B, M * C, h, w)`` to ``(B, C, h, w)``."""
         raise NotImplementedError
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(stage(torch.cat(x.chunk(self.num_modalities), 1)) for stage, x in zip(self.stages, maps))
 
     def loss(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Losses beside the segmentor's own."""
+        """Computes losses in addition to those of the head."""
         return {}
 
 
 @MODELS.register_module()
 class ConcatFusion(_Fusion):
-    """Concatenation, then a 1x1 convolution back to C channels (CEN paper, "Concat" at all stages)."""
+    """Concatenation and a 1x1 convolution to C channels ("Concat" at all stages in the CEN paper)."""
 
     def stage(self, channels: int, num_modalities: int) -> nn.Module:
         return nn.Conv2d(num_modalities * channels, channels, 1)
 
 
 class _Gate(nn.Module):
-    """Scales its input by gates in (0, 1) that a bottleneck computes from it, ``(B, C, h, w)`` to the same."""
+    """Multiplies its input ``(B, C, h, w)`` by gates in (0, 1), which a bottleneck computes from the input."""
 
     def __init__(self, channels: int, reduction: int):
         super().__init__()
@@ -156,15 +164,15 @@ class _Gate(nn.Module):
 
 @MODELS.register_module()
 class SelfAttentionFusion(_Fusion):
-    """Gates on the concatenation, then a 3x3 convolution to C channels (CEN paper, "Self-Att.").
+    """Gated concatenation and a 3x3 convolution to C channels ("Self-Att." in the CEN paper).
 
     The gates are those of SSMA (Valada et al., "Self-supervised model adaptation for multimodal semantic
-    segmentation", IJCV 2019), without its last batch norm, as RefineNet has none.
+    segmentation", IJCV 2019), without the final batch norm, because RefineNet has no norms.
 
     Args:
-        in_channels: of the backbone's maps.
-        num_modalities: M; the segmentor gives it.
-        reduction: the bottleneck's share of the channels (SSMA's eta: 16 on the coarsest map).
+        in_channels: channels of the backbone's maps.
+        num_modalities: M, set by the segmentor.
+        reduction: the bottleneck has ``1 / reduction`` of the channels (eta in SSMA: 16 on the coarsest map).
     """
 
     def __init__(self, in_channels: Sequence[int], num_modalities: int, reduction: int = 16):
@@ -178,16 +186,16 @@ class SelfAttentionFusion(_Fusion):
 
 @MODELS.register_module()
 class AlignFusion(_Fusion):
-    """Mean of the modalities, whose features a loss draws together (CEN paper, "Align.").
+    """Mean over the modalities, with a loss that aligns their features ("Align." in the CEN paper).
 
-    The loss is the maximum mean discrepancy between the images' mean features, as Wang et al. ("Learning common and
-    specific features for RGB-D semantic segmentation with deconvolutional networks", ECCV 2016) draw features
-    together; here its mean over all stages and pairs of modalities.
+    The loss is the maximum mean discrepancy between the modalities' spatially averaged features, as in Wang et al.
+    ("Learning common and specific features for RGB-D semantic segmentation with deconvolutional networks", ECCV 2016),
+    averaged over all stages and pairs of modalities.
 
     Args:
-        in_channels: of the backbone's maps.
-        num_modalities: M; the segmentor gives it.
-        loss_weight: of ``loss_align``.
+        in_channels: channels of the backbone's maps.
+        num_modalities: M, set by the segmentor.
+        loss_weight: weight of ``loss_align``.
     """
 
     def __init__(self, in_channels: Sequence[int], num_modalities: int, loss_weight: float = 0.1):
@@ -210,10 +218,10 @@ class AlignFusion(_Fusion):
 
 
 def squared_mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0)) -> Tensor:
-    """Maximum mean discrepancy of two samples, squared (Gretton et al., "A kernel two-sample test", JMLR 2012).
+    """Squared maximum mean discrepancy of two samples (Gretton et al., "A kernel two-sample test", JMLR 2012).
 
     The kernel is the mean of Gaussians ``exp(-d² / (b * s))``, where s is the mean of d² over all pairs of both
-    samples (as Long et al., "Learning transferable features with deep adaptation networks", ICML 2015).
+    samples (as in Long et al., "Learning transferable features with deep adaptation networks", ICML 2015).
 
     Args:
         x: ``(n, C)``.
@@ -221,7 +229,7 @@ def squared_mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float] = (0.25, 0.5, 
         bandwidths: the factors b.
 
     Returns:
-        The biased estimate, a scalar of 0 or more.
+        The biased estimate, a non-negative scalar.
     """
     both = torch.cat([x, y])  # (2n, C)
     distances = (both[:, None] - both[None]).square().sum(2)  # (2n, 2n)

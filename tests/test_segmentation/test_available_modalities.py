@@ -1,4 +1,4 @@
-"""Missing modalities: what is left is what the same parameters make of it alone."""
+"""With missing modalities, the outputs equal those of a model of the available modalities with equal parameters."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ THRESHOLD = 0.8
 
 @pytest.fixture
 def build(tiny_model):
-    """A model without dropout, whose norms are random and in large part under the threshold."""
+    """Returns a function that builds a model without dropout, with random norms and many scales below THRESHOLD."""
 
     def make(names=NAMES, **options):
         settings = dict(mean=[0.0] * 3, std=[1.0] * 3)
@@ -35,59 +35,63 @@ def build(tiny_model):
     return make
 
 
-def switch_off(model):
+def disable_exchange(model):
     for _, norm in list(exchanging_norms(model)):
         norm.threshold = None
 
 
-@pytest.mark.parametrize('training', [False, True], ids=['frozen', 'training'])
+@pytest.mark.parametrize('training', [False, True], ids=['eval', 'training'])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('num_modalities', [1, 2, 3, 4])
-def test_one_present_equals_exchange_off(build, num_modalities, dtype, training):
+def test_one_available_modality_equals_no_exchange(build, num_modalities, dtype, training):
     names = NAMES[:num_modalities]
     model = build(names).to(dtype).train(training)
     inputs = torch.randn(2, 3 * num_modalities, 64, 64, dtype=dtype)
     with torch.no_grad():
         exchanged = model.branches(inputs)
-        alone = [model.branches(image, present=[name]) for image, name in zip(inputs.split(3, dim=1), names)]
-        switch_off(model)
+        single = [
+            model.branches(image, available_modalities=[name]) for image, name in zip(inputs.split(3, dim=1), names)
+        ]
+        disable_exchange(model)
         want = model.branches(inputs)
     assert list(exchanged) == [*names, 'ensemble']
-    for name, got in zip(names, alone):
+    for name, got in zip(names, single):
         assert list(got) == [name, 'ensemble']
         assert torch.equal(got[name], want[name])
         assert torch.equal(got['ensemble'], want[name])
         assert torch.equal(exchanged[name], want[name]) == (num_modalities == 1)
 
 
-@pytest.mark.parametrize('training', [False, True], ids=['frozen', 'training'])
-@pytest.mark.parametrize('present', [('rgb', 'normal'), ('normal', 'rgb'), ('depth', 'normal')])
-def test_two_of_three_equal_a_model_of_those_two(build, present, training):
-    three, two = build(NAMES[:3]).train(training), build(present).train(training)
+@pytest.mark.parametrize('training', [False, True], ids=['eval', 'training'])
+@pytest.mark.parametrize('available', [('rgb', 'normal'), ('normal', 'rgb'), ('depth', 'normal')])
+def test_two_of_three_modalities_equal_a_model_of_two(build, available, training):
+    three, two = build(NAMES[:3]).train(training), build(available).train(training)
     state = three.state_dict()
     for key in two.state_dict():
         before, norms, after = key.partition('.norms.')
         number, rest = after[:1], after[1:]
         if norms:
-            state[key] = three.state_dict()[f'{before}.norms.{NAMES.index(present[int(number)])}{rest}']
-    state['ensemble.alpha'] = state['ensemble.alpha'][[NAMES.index(name) for name in present]]
+            state[key] = three.state_dict()[f'{before}.norms.{NAMES.index(available[int(number)])}{rest}']
+    state['ensemble.alpha'] = state['ensemble.alpha'][[NAMES.index(name) for name in available]]
     two.load_state_dict({key: state[key] for key in two.state_dict()})
     inputs = torch.randn(2, 6, 64, 64)
     with torch.no_grad():
-        got, want = three.branches(inputs, present), two.branches(inputs)
-        switch_off(two)
-        assert not torch.equal(two.branches(inputs)['rgb' if 'rgb' in present else 'depth'], want[present[0]])
-    assert list(got) == list(want) == [*present, 'ensemble']
+        got, want = three.branches(inputs, available), two.branches(inputs)
+        disable_exchange(two)
+        assert not torch.equal(two.branches(inputs)['rgb' if 'rgb' in available else 'depth'], want[available[0]])
+    assert list(got) == list(want) == [*available, 'ensemble']
     assert all(torch.equal(got[name], want[name]) for name in want)
 
 
-@pytest.mark.parametrize('options', [dict(private_convs=True), {'private_norms': False, 'backbone.exchange': None}])
-def test_private_and_shared_layers_go_without_a_modality(build, options):
+@pytest.mark.parametrize(
+    'options', [dict(per_modality_convs=True), {'per_modality_norms': False, 'backbone.exchange': None}]
+)
+def test_per_modality_and_shared_layers_with_missing_modalities(build, options):
     model = build(NAMES[:3], **options).eval()
     inputs = torch.randn(2, 9, 64, 64)
     with torch.no_grad():
-        got = model.branches(inputs[:, 6:], present=['normal'])
-        switch_off(model)
+        got = model.branches(inputs[:, 6:], available_modalities=['normal'])
+        disable_exchange(model)
         assert torch.equal(got['normal'], model.branches(inputs)['normal'])
 
 
@@ -99,65 +103,71 @@ def sample(height: int, width: int) -> SegDataSample:
     )
 
 
-def test_a_training_step_goes_without_one_modality(build):
+def test_modality_dropout_drops_one_modality_per_step(build):
     model = build(NAMES[:3], modality_dropout=1.0, sparsity=None).train()
-    inputs, samples, seen = torch.randn(2, 9, 64, 64), [sample(64, 64) for _ in range(2)], set()
+    inputs, samples, combinations = torch.randn(2, 9, 64, 64), [sample(64, 64) for _ in range(2)], set()
     for _ in range(12):
         losses = {key: value for key, value in model.loss(inputs, samples).items() if 'loss' in key}
-        present = tuple(key.split('.')[0] for key in losses)[:-1]
-        assert list(losses) == [f'{name}.loss_ce' for name in (*present, 'ensemble')]
-        seen.add(present)
-    assert seen == {('rgb', 'depth'), ('rgb', 'normal'), ('depth', 'normal')}
+        available = tuple(key.split('.')[0] for key in losses)[:-1]
+        assert list(losses) == [f'{name}.loss_ce' for name in (*available, 'ensemble')]
+        combinations.add(available)
+    assert combinations == {('rgb', 'depth'), ('rgb', 'normal'), ('depth', 'normal')}
     model.zero_grad()
     sum(losses.values()).backward()
     trained = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
-    keep = tuple(f'norms.{NAMES.index(name)}.' for name in present)
+    keep = tuple(f'norms.{NAMES.index(name)}.' for name in available)
     assert trained == {
         name for name, _ in model.named_parameters() if 'norms' not in name or any(k in name for k in keep)
     }
-    images = torch.cat([inputs.split(3, 1)[NAMES.index(name)] for name in present], dim=1)
-    logits = model.branches(images, present)[present[1]]
+    images = torch.cat([inputs.split(3, 1)[NAMES.index(name)] for name in available], dim=1)
+    logits = model.branches(images, available)[available[1]]
     want = model.decode_head.loss_by_feat(logits, samples)['loss_ce']
-    torch.testing.assert_close(losses[f'{present[1]}.loss_ce'], want)
+    torch.testing.assert_close(losses[f'{available[1]}.loss_ce'], want)
 
 
 @pytest.mark.parametrize('mode', ['whole', 'slide'])
-@pytest.mark.parametrize('present', [('depth',), ('normal', 'rgb')])
-def test_predictions_of_a_model_that_is_told_what_there_is(build, present, mode):
+@pytest.mark.parametrize('available', [('depth',), ('normal', 'rgb')])
+def test_predictions_from_the_available_modalities(build, available, mode):
     options = dict(test_cfg=dict(mode=mode, crop_size=(32, 48), stride=(16, 24)))
-    model, want = build(NAMES[:3], present=present, **options).eval(), build(NAMES[:3], **options).eval()
+    model, want = (
+        build(NAMES[:3], available_modalities=available, **options).eval(),
+        build(NAMES[:3], **options).eval(),
+    )
     want.load_state_dict(model.state_dict())
     packed = torch.randn(9, 64, 96)
     with torch.no_grad():
         got = model.test_step(dict(inputs=[packed], data_samples=[sample(64, 96)]))[0]
-        assert set(got.pred_sem_seg.keys()) == {'data', *present}
-        assert got.modalities == present
+        assert set(got.pred_sem_seg.keys()) == {'data', *available}
+        assert got.modalities == available
         images = want.data_preprocessor(dict(inputs=[packed], data_samples=[sample(64, 96)]))['inputs'].split(3, 1)
-        images = torch.cat([images[NAMES.index(name)] for name in present], dim=1)
+        images = torch.cat([images[NAMES.index(name)] for name in available], dim=1)
         if mode == 'whole':
             logits = torch.nn.functional.interpolate(
-                want.branches(images, present)['ensemble'], (64, 96), mode='bicubic'
+                want.branches(images, available)['ensemble'], (64, 96), mode='bicubic'
             )
             torch.testing.assert_close(got.seg_logits.data, logits[0])
 
 
-def test_what_cannot_work_ends_in_one_sentence(build):
+def test_invalid_arguments_raise_clear_errors(build):
     model = build(NAMES[:2]).eval()
     with torch.no_grad():
         want = model.branches(torch.ones(1, 6, 32, 32))['rgb']
-        for present in (['rbg'], 'rgb', ['rgb', 'rgb'], []):
-            with pytest.raises(ValueError, match=r'present=.* does not fit a model of rgb, depth: list one or more'):
-                model.branches(torch.ones(1, 3, 32, 32), present=present)
+        for names in (['rbg'], 'rgb', ['rgb', 'rgb'], []):
+            with pytest.raises(
+                ValueError,
+                match=r'available_modalities=.* does not match .* of the model, rgb, depth: list one or more',
+            ):
+                model.branches(torch.ones(1, 3, 32, 32), available_modalities=names)
         with pytest.raises(
-            ValueError, match=r"6 channels, but present=\['rgb'\] needs 3: give three channels for each"
+            ValueError, match=r"6 channels, but available_modalities=\['rgb'\] needs 3: pass three channels per"
         ):
-            model.branches(torch.ones(1, 6, 32, 32), present=['rgb'])
+            model.branches(torch.ones(1, 6, 32, 32), available_modalities=['rgb'])
         with pytest.raises(RuntimeError, match='size'):  # inside the network
-            model.branches(torch.ones(1, 3, 0, 32), present=['rgb'])
+            model.branches(torch.ones(1, 3, 0, 32), available_modalities=['rgb'])
         assert torch.equal(model.branches(torch.ones(1, 6, 32, 32))['rgb'], want)
-    with pytest.raises(ValueError, match=r"present=\['rgb', 'normal'\] does not fit"):
-        build(NAMES[:2], present=['rgb', 'normal'])
-    with pytest.raises(ValueError, match='modality_dropout=1.5 is no probability'):
+    with pytest.raises(ValueError, match=r"available_modalities=\['rgb', 'normal'\] does not match"):
+        build(NAMES[:2], available_modalities=['rgb', 'normal'])
+    with pytest.raises(ValueError, match='modality_dropout=1.5 is not a probability'):
         build(NAMES[:2], modality_dropout=1.5)
-    with pytest.raises(ValueError, match='modality_dropout does not go with with_cp=True'):
+    with pytest.raises(ValueError, match='modality_dropout does not work with with_cp=True'):
         build(NAMES[:2], **{'modality_dropout': 0.5, 'backbone.with_cp': True})

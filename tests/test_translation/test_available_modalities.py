@@ -1,4 +1,4 @@
-"""Missing modalities in translation: what is left is what the same parameters make of it alone."""
+"""With missing modalities, the outputs equal those of a model of the available modalities with the same parameters."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ NAMES = ('reshading', 'edge_texture', 'normal')
 
 @pytest.fixture
 def build(config):
-    """A narrow model whose encoder's norms are in large part under the threshold, or do not exchange."""
+    """Returns a function that builds a narrow model whose norms are random, with many scales below 0.8."""
 
     def make(names=NAMES, threshold=0.8, **options):
         init_default_scope('mmagic')
@@ -38,14 +38,14 @@ def build(config):
 @torch.no_grad()
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('num_modalities', [1, 2, 3])
-def test_one_present_equals_exchange_off(build, num_modalities, dtype):
+def test_one_available_modality_equals_no_exchange(build, num_modalities, dtype):
     names = NAMES[:num_modalities]
-    model, off = build(names).to(dtype), build(names, threshold=0).to(dtype)
-    off.load_state_dict(model.state_dict())
+    model, no_exchange = build(names).to(dtype), build(names, threshold=0).to(dtype)
+    no_exchange.load_state_dict(model.state_dict())
     inputs = torch.rand(2, 3 * num_modalities, 32, 64, dtype=dtype) * 2 - 1
-    exchanged, want = model.branches(inputs), off.branches(inputs)
+    exchanged, want = model.branches(inputs), no_exchange.branches(inputs)
     for name, image in zip(names, inputs.split(3, dim=1)):
-        got = model.branches(image, present=[name])
+        got = model.branches(image, available_modalities=[name])
         assert list(got) == [name, 'ensemble']
         assert torch.equal(got[name], want[name])
         assert torch.equal(got['ensemble'], want[name])
@@ -53,14 +53,14 @@ def test_one_present_equals_exchange_off(build, num_modalities, dtype):
 
 
 @torch.no_grad()
-def test_two_of_three_equal_a_model_of_those_two(build):
-    present = ('normal', 'reshading')
-    three, two = build(present=present), build(present)
+def test_two_of_three_modalities_equal_a_model_of_two(build):
+    available = ('normal', 'reshading')
+    three, two = build(available_modalities=available), build(available)
     state = three.state_dict()
     for key, value in two.state_dict().items():
-        before, norms, after = key.partition('.norms.')
+        prefix, norms, suffix = key.partition('.norms.')
         if norms and key.startswith('generators'):
-            value.copy_(state[f'{before}.norms.{NAMES.index(present[int(after[0])])}{after[1:]}'])
+            value.copy_(state[f'{prefix}.norms.{NAMES.index(available[int(suffix[0])])}{suffix[1:]}'])
         elif 'alpha' in key:
             value.copy_(state[key][[2, 0]])
         else:
@@ -69,14 +69,15 @@ def test_two_of_three_equal_a_model_of_those_two(build):
     want = two.branches(images)
     samples = three.test_step(dict(inputs=list(images), data_samples=[BaseDataElement() for _ in images]))
     for i, sample in enumerate(samples):
-        assert list(sample.branches) == [*present, 'ensemble']
+        assert list(sample.branches) == [*available, 'ensemble']
         assert all(torch.equal(sample.branches[name], want[name][i]) for name in want)
 
 
-def test_what_cannot_work_ends_in_one_sentence(build):
+def test_invalid_arguments_raise_clear_errors(build):
     with pytest.raises(
-        ValueError, match=r"present=\['shade'\] does not fit a model of reshading, edge_texture, normal"
+        ValueError,
+        match=r"available_modalities=\['shade'\] does not match .* of the model, reshading, edge_texture, normal",
     ):
-        build(present=['shade'])
-    with pytest.raises(ValueError, match=r"9 channels, but present=\['normal'\] needs 3"):
-        build().branches(torch.zeros(1, 9, 32, 32), present=['normal'])
+        build(available_modalities=['shade'])
+    with pytest.raises(ValueError, match=r"9 channels, but available_modalities=\['normal'\] needs 3"):
+        build().branches(torch.zeros(1, 9, 32, 32), available_modalities=['normal'])

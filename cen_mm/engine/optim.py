@@ -1,0 +1,58 @@
+"""Optimizers and optimizer wrappers: fused Adam, mixed precision in bfloat16, joined parameter groups."""
+
+import logging
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+import torch
+from mmengine.logging import MMLogger, print_log
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.runner import autocast
+from mmengine.utils import digit_version
+from torch import nn
+
+from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+
+
+@OPTIMIZERS.register_module()
+def fused_adam(params: Any, **kwargs: Any) -> torch.optim.Adam:
+    """torch's Adam, with ``fused=True`` where torch supports it: on CUDA, and on the CPU since torch 2.4."""
+    supported = torch.cuda.is_available() or digit_version(torch.__version__) >= digit_version('2.4')
+    return torch.optim.Adam(params, fused=supported, **kwargs)
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Runs the forward pass in bfloat16. It also works on the CPU, which mmengine's AmpOptimWrapper refuses."""
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), autocast(dtype=torch.bfloat16):
+            yield
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class GroupingOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """Joins all parameters with equal options into one group; mmengine makes one group per parameter and logs each."""
+
+    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any) -> None:
+        """Adds the parameter groups of a module to ``params``."""
+        if prefix:  # mmengine calls this method again for every child module
+            return super().add_params(params, module, prefix, **kwargs)
+        logger = MMLogger.get_current_instance()
+        logger.addFilter(_is_not_paramwise_option)
+        try:
+            super().add_params(params, module, **kwargs)
+        finally:
+            logger.removeFilter(_is_not_paramwise_option)
+        groups: dict[str, dict] = {}
+        for group in params:
+            options = {key: value for key, value in group.items() if key != 'params'}
+            groups.setdefault(repr(options), {**options, 'params': []})['params'] += group['params']
+        params[:] = groups.values()
+        for options_text, group in groups.items():
+            print_log(f'Parameter group of {len(group["params"])} tensors with options {options_text}', 'current')
+
+
+def _is_not_paramwise_option(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith('paramwise_options')

@@ -1,0 +1,55 @@
+"""Running a model on the available modalities while others are missing."""
+
+from contextlib import contextmanager
+from typing import Any, Iterator, Sequence
+
+from torch import Tensor
+
+from .ensemble import Ensemble
+from .norm import ExchangeNorm
+from .per_modality import PerModalityLayer
+
+
+@contextmanager
+def use_available_modalities(model: Any, available_modalities: Sequence[str], inputs: Tensor) -> Iterator[None]:
+    """Makes the model accept inputs of the available modalities only, while the context is active.
+
+    A replaced channel then becomes the mean over the other available modalities; if only one modality is available,
+    nothing is exchanged. The ensemble's weights are softmax(alpha) over the available modalities.
+
+    Args:
+        model: a network with ``modalities`` (all names), an :class:`Ensemble` and per-modality layers.
+        available_modalities: names of the available modalities, in the order in which they are stacked.
+        inputs: images of the P available modalities, ``(B, 3P, H, W)``; only their shape is checked.
+
+    Raises:
+        ValueError: if the model does not have one of the modalities, or the number of channels is not 3P.
+    """
+    if tuple(available_modalities) == model.modalities:
+        yield
+        return
+    check_available_modalities(available_modalities, model.modalities)
+    if inputs.shape[1] != 3 * len(available_modalities):
+        raise ValueError(
+            f'The input has {inputs.shape[1]} channels, but available_modalities={list(available_modalities)} needs '
+            f'{3 * len(available_modalities)}: pass three channels per available modality and none for the others.'
+        )
+    kinds = (ExchangeNorm, PerModalityLayer, Ensemble)
+    layers = [layer for layer in model.modules() if isinstance(layer, kinds) and layer.modalities == model.modalities]
+    try:
+        for layer in layers:
+            layer.available = [layer.modalities.index(name) for name in available_modalities]
+        yield
+    finally:
+        for layer in layers:
+            layer.available = None
+
+
+def check_available_modalities(available_modalities: Sequence[str], modalities: Sequence[str]) -> None:
+    """Raises ValueError unless ``available_modalities`` lists one or more of the modalities, each once."""
+    names = available_modalities
+    if isinstance(names, str) or not names or sorted(set(names) & set(modalities)) != sorted(names):
+        raise ValueError(
+            f'available_modalities={names!r} does not match the modalities of the model, {", ".join(modalities)}: '
+            'list one or more of them, each once.'
+        )
