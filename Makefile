@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python, make and a pip index; everything else they install into .venv.
+# `make demo` and `make test` need Python, make and a pip index; they install everything else into .venv.
 PYTHON ?= python3
 WORK_DIRS ?= work_dirs
 BIN := .venv/bin
@@ -6,22 +6,22 @@ SOURCES := cen_mm configs tools tests setup.py
 
 .PHONY: demo demo-run test lint
 
-.venv/installed: setup.py
+.venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --progress-bar off --no-compile -e '.[lite,translation,networks,test]'
+	$(BIN)/pip install --quiet --progress-bar off --no-compile -e '.[lite,translation,networks,converters,rooms,test]'
 	touch $@
 
-# Renders the rooms; then, for segmentation and for translation: trains a small CEN on them, tests it, and writes a page
-# of tables, curves and pictures.
+# Renders the embedded rooms. Then trains and tests a small CEN on them for segmentation, and another one for
+# translation, and writes a page with tables, curves and images for each.
 demo: .venv/installed
-	$(BIN)/python tools/dataset_converters/render_rooms.py data/rooms
+	$(BIN)/python tools/render_rooms.py data/rooms
 	$(MAKE) demo-run CONFIG=cen_refinenet_r18_rooms EPOCHS=15
 	$(MAKE) demo-run CONFIG=cen_unet_shade-texture2rgb_rooms EPOCHS=30
 
 demo-run:
 	$(BIN)/python tools/train.py configs/$(CONFIG).py --amp --work-dir $(WORK_DIRS)/$(CONFIG)
 	$(BIN)/python tools/test.py configs/$(CONFIG).py $(WORK_DIRS)/$(CONFIG)/epoch_$(EPOCHS).pth \
-		--work-dir $(WORK_DIRS)/$(CONFIG) --show-dir $(WORK_DIRS)/$(CONFIG)/pictures
+		--work-dir $(WORK_DIRS)/$(CONFIG) --show-dir $(WORK_DIRS)/$(CONFIG)/images
 	$(BIN)/python tools/analysis_tools/report.py $(WORK_DIRS)/$(CONFIG)
 
 test: .venv/installed
@@ -30,3 +30,4 @@ test: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
