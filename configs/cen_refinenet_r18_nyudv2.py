@@ -12,8 +12,8 @@ train_pipeline = [
     dict(type='cen_mm.AlignToLabel'),
     dict(type='cen_mm.RandomScale', low=0.5, high=1.25, min_side=crop_size[0]),
     dict(type='cen_mm.CenterPad', size=crop_size, pad_val=dict(img=(103, 116, 123), depth=0, gt_seg_map=255)),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='cen_mm.RandomFlip', prob=0.5),
+    dict(type='cen_mm.RandomCrop', crop_size=crop_size),
     dict(type='cen_mm.PackModalities'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
@@ -30,4 +30,4 @@ model = dict(
     decode_head=dict(in_channels=64, dropout_ratio=0.1),
     sparsity=dict(loss_weight=2e-3),
 )
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'bn1.norms': dict(lr_mult=10, decay_mult=0)}))
+optim_wrapper = dict(paramwise_cfg=dict(exchanging_norms=dict(lr_mult=10, decay_mult=0)))

@@ -6,6 +6,7 @@ from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 
 from ..registry import DATASETS
+from .transforms.shared_geometry import check_pipeline
 
 CLASSES = (
     'wall', 'floor', 'cabinet', 'bed', 'chair', 'sofa', 'table', 'door', 'window', 'bookshelf', 'picture', 'counter',
@@ -51,7 +52,8 @@ class NYUDepthV2Dataset(BaseSegDataset):
 
     Raises:
         FileNotFoundError: if the list file or a file listed in it does not exist.
-        ValueError: if a line of the list file does not have three columns, or if ``modalities`` is a string, is empty
+        ValueError: if the pipeline contains a transform that does not move all modalities, if a line of the list file
+            does not have three columns, or if ``modalities`` is a string, is empty
             or has duplicates.
     """
 
@@ -65,6 +67,8 @@ class NYUDepthV2Dataset(BaseSegDataset):
             )
         self.modalities = tuple(modalities)
         super().__init__(**kwargs)
+        if self.modalities != ('rgb',):
+            check_pipeline(self.pipeline.transforms)
 
     def load_data_list(self) -> list[dict]:
         """Reads the list file.
@@ -108,6 +112,7 @@ class NYUDepthV2Dataset(BaseSegDataset):
                     num_classes=len(self.metainfo['classes']),
                     label_map=self.label_map,
                     reduce_zero_label=self.reduce_zero_label,
+                    ignore_index=self.ignore_index,
                     seg_fields=[],
                 )
             )

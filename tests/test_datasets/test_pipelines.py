@@ -73,7 +73,8 @@ def authors_sample(parity) -> dict:
         depth=data['seg_depth'].astype(np.float32) / np.float32(5000),
         gt_seg_map=data['seg_mask'],
         modality_paths=dict(rgb='', depth=''),
-        seg_fields=['depth', 'gt_seg_map'],
+        modality_fields=['depth'],
+        seg_fields=['gt_seg_map'],
     )
 
 

@@ -8,6 +8,11 @@ from mmcv.transforms.utils import cache_randomness
 from ...registry import TRANSFORMS
 
 
+def moved_fields(results: dict) -> tuple[str, ...]:
+    """Keys of the image, of all other modalities, and of the label if it is augmented."""
+    return ('img', *results.get('modality_fields', ()), *results['seg_fields'])
+
+
 @TRANSFORMS.register_module()
 class AlignToLabel(BaseTransform):
     """Center-crops all modalities to the label's size, because labels may cover only the center of the image.
@@ -37,9 +42,9 @@ class AlignToLabel(BaseTransform):
 class RandomScale(BaseTransform):
     """Scales all modalities and the label by a random factor.
 
-    As in the authors' code, the image is interpolated cubically and everything in ``seg_fields`` by nearest neighbor.
+    As in the authors' code, the image is interpolated cubically and everything else by nearest neighbor.
 
-    Required keys: ``img``, ``seg_fields``. Modified keys: ``img``, all keys in ``seg_fields``, ``img_shape``. Added
+    Required keys: ``img``, ``seg_fields``. Modified keys: those of :func:`moved_fields`, ``img_shape``. Added
     key: ``scale_factor``.
 
     Args:
@@ -59,7 +64,8 @@ class RandomScale(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         factor = max(self._factor(), self.min_side / min(results['img'].shape[:2]))
-        for key, interpolation in [('img', cv2.INTER_CUBIC), *((k, cv2.INTER_NEAREST) for k in results['seg_fields'])]:
+        for key in moved_fields(results):
+            interpolation = cv2.INTER_CUBIC if key == 'img' else cv2.INTER_NEAREST
             # By factor, not by size: OpenCV samples at different positions if it is given the rounded size.
             results[key] = cv2.resize(results[key], None, fx=factor, fy=factor, interpolation=interpolation)
         results['img_shape'] = results['img'].shape[:2]
@@ -74,7 +80,7 @@ class CenterPad(BaseTransform):
     Each side gets half of the missing pixels, rounded up: if their number is odd, the result is one pixel larger than
     ``size``.
 
-    Required keys: ``img``, ``seg_fields``. Modified keys: ``img``, all keys in ``seg_fields``, ``img_shape``. Added
+    Required keys: ``img``, ``seg_fields``. Modified keys: those of :func:`moved_fields`, ``img_shape``. Added
     key: ``pad_shape``.
 
     Args:
@@ -91,7 +97,7 @@ class CenterPad(BaseTransform):
         vertical, horizontal = (
             max(target - size + 1, 0) // 2 for target, size in zip(self.size, results['img'].shape[:2])
         )
-        for key in ('img', *results['seg_fields']):
+        for key in moved_fields(results):
             value = self.pad_val.get(key, 0)
             image = results[key]
             if image.ndim == 2 and isinstance(value, (list, tuple)):

@@ -35,10 +35,10 @@ class LoadDepth(BaseTransform):
     """Reads a 16-bit depth PNG and converts it to meters. Missing depth, 0, stays 0.
 
     Must come after LoadImageFromFile. Does nothing if the data set's modalities do not include depth. Depth is added
-    to ``seg_fields``, so that mmseg's transforms resize it like the label, by nearest neighbor: the mean of two
-    depths would be a surface that does not exist.
+    to ``modality_fields``: the geometric transforms of cen_mm move these with the image, by nearest neighbor, because
+    the mean of two depths would be a surface that does not exist.
 
-    Required keys: ``modality_paths``, ``img``, ``seg_fields``. Added key: ``depth``, ``(H, W)`` float32, meters.
+    Required keys: ``modality_paths``, ``img``. Added key: ``depth``, ``(H, W)`` float32, meters.
 
     Args:
         depth_scale: depth units per meter in the file: 5000 in the authors' files, 1000 for Kinect's millimeters.
@@ -63,7 +63,7 @@ class LoadDepth(BaseTransform):
                 f'one channel: save depth in meters times {self.depth_scale:g} as 16-bit.'
             )
         results['depth'] = depth.astype(np.float32) / np.float32(self.depth_scale)
-        results['seg_fields'].append('depth')
+        results.setdefault('modality_fields', []).append('depth')
         return results
 
 
@@ -72,10 +72,11 @@ class LoadModality(BaseTransform):
     """Reads another modality, such as surface normals, from an 8-bit image with one or three channels.
 
     Must come after LoadImageFromFile. Does nothing if the data set's modalities do not include this one. The modality
-    is added to ``seg_fields``, so that it is resized like the label, by nearest neighbor: the mean of two normals is
-    not a normal. A horizontal flip moves the pixels and keeps their values, as in the authors' image translation.
+    is added to ``modality_fields``: the geometric transforms of cen_mm move these with the image, by nearest neighbor,
+    because the mean of two normals is not a normal. A horizontal flip moves the pixels and keeps their values, as in
+    the authors' image translation.
 
-    Required keys: ``modality_paths``, ``img``, ``seg_fields``. Added key: the modality's name, ``(H, W)`` or
+    Required keys: ``modality_paths``, ``img``. Added key: the modality's name, ``(H, W)`` or
     ``(H, W, 3)`` in RGB order, uint8.
 
     Args:
@@ -100,7 +101,7 @@ class LoadModality(BaseTransform):
                 f'save {self.key} as 8-bit PNG with one or three channels.'
             )
         results[self.key] = np.ascontiguousarray(image)
-        results['seg_fields'].append(self.key)
+        results.setdefault('modality_fields', []).append(self.key)
         return results
 
 
@@ -108,8 +109,11 @@ class LoadModality(BaseTransform):
 class LoadLabels(BaseTransform):
     """Reads the label map, checks its classes and maps them to the selected classes.
 
-    Required keys: ``seg_map_path``, ``label_map``, ``num_classes``, ``seg_fields``. Added key: ``gt_seg_map``,
-    ``(H, W)`` uint8.
+    Unlabeled pixels become 255, whatever the data set's ``ignore_index``. With ``reduce_zero_label``, class 0 becomes
+    unlabeled and all other classes are reduced by 1, before classes are selected.
+
+    Required keys: ``seg_map_path``, ``label_map``, ``num_classes``, ``seg_fields``. Optional keys: ``ignore_index``,
+    ``reduce_zero_label``. Added key: ``gt_seg_map``, ``(H, W)`` uint8.
 
     Args:
         augment: whether to resize and flip the label, too. Must be False at test time, where predictions are resized
@@ -130,6 +134,9 @@ class LoadLabels(BaseTransform):
         label = mmcv.imfrombytes(content, flag='unchanged', backend='pillow')
         if label.dtype != np.uint8 or label.ndim != 2:
             raise ValueError(f'{path} is {label.dtype} {label.shape}: save labels as 8-bit PNG with one channel.')
+        label = np.where(label == results.get('ignore_index', 255), np.uint8(255), label)
+        if results.get('reduce_zero_label'):
+            label = np.where(label == 255, label, label - np.uint8(1))  # 0 wraps around to 255
         label_map = results['label_map']
         num_raw_classes = len(label_map) if label_map else results['num_classes']
         highest = label[label != 255].max(initial=0)

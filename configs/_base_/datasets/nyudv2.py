@@ -32,8 +32,8 @@ train_pipeline = [
             img=[103, 116, 123], depth=[123 / depth_scale, 116 / depth_scale, 103 / depth_scale], gt_seg_map=255
         ),
     ),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='cen_mm.RandomFlip', prob=0.5),
+    dict(type='cen_mm.RandomCrop', crop_size=crop_size),
     dict(type='cen_mm.PackModalities'),
 ]
 test_pipeline = [
@@ -49,8 +49,8 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale_factor=r, keep_ratio=True) for r in (0.75, 1.0, 1.25)],
-            [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0.0, 1.0)],
+            [dict(type='cen_mm.Resize', scale_factor=r, keep_ratio=True) for r in (0.75, 1.0, 1.25)],
+            [dict(type='cen_mm.RandomFlip', prob=p, direction='horizontal') for p in (0.0, 1.0)],
             [dict(type='cen_mm.PackModalities')],
         ],
     ),

@@ -12,8 +12,8 @@ data_preprocessor = dict(modalities=dict(depth=dict(mean=[2.5, 2.5, 2.5], std=[1
 train_pipeline = [
     *_base_.load,
     dict(type='cen_mm.LoadLabels'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='RandomCrop', crop_size=(96, 128)),
+    dict(type='cen_mm.RandomFlip', prob=0.5),
+    dict(type='cen_mm.RandomCrop', crop_size=(96, 128)),
     dict(type='cen_mm.PackModalities'),
 ]
 dataset = dict(data_root=data_root, metainfo=metainfo)

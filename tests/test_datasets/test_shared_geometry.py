@@ -1,0 +1,109 @@
+"""Every geometric and photometric transform of mmseg and mmcv, on coordinates written into RGB, depth and label."""
+
+import pickle
+
+import numpy as np
+import pytest
+from mmcv.transforms import Compose
+from mmengine.registry import DATASETS, TRANSFORMS
+
+HEIGHT, WIDTH = 48, 64
+GEOMETRIC = [
+    dict(type='CenterCrop', crop_size=(40, 30)),
+    dict(type='Pad', size=(80, 60), pad_val=dict(img=0, seg=255)),
+    dict(type='RandomChoiceResize', scales=[(32, 24), (96, 72)]),
+    dict(type='RandomCrop', crop_size=(30, 40), cat_max_ratio=0.75),
+    dict(type='RandomCutOut', prob=1.0, n_holes=3, cutout_shape=(9, 9), seg_fill_in=255),
+    dict(type='RandomFlip', prob=1.0),
+    dict(type='RandomFlip', prob=1.0, direction='vertical'),
+    dict(type='RandomResize', scale=(64, 48), ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(type='RandomRotate', prob=1.0, degree=30),
+    dict(type='Resize', scale=(96, 72)),
+    dict(type='ResizeShortestEdge', scale=24, max_size=128),
+    dict(type='ResizeToMultiple', size_divisor=32),
+]
+PHOTOMETRIC = [
+    dict(type='AdjustGamma', gamma=2.0),
+    dict(type='CLAHE'),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='RGB2Gray'),
+    dict(type='RandomGrayscale', prob=1.0, keep_channels=True),
+    dict(type='Rerange', min_value=9),
+]
+REFUSED = [
+    dict(type='RandomMosaic', prob=1.0),
+    dict(type='RandomRotFlip', rotate_prob=1.0),
+    dict(type='RandomChoice', transforms=[[dict(type='RandomFlip', prob=0.5)]]),
+    *GEOMETRIC,
+]
+
+
+@pytest.fixture
+def sample() -> dict:
+    """Column and row of each pixel in RGB (in steps of 4 and 5), in two modalities and in the label."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    return dict(
+        img=np.stack([4 * x, 5 * y, np.full_like(x, 255)], -1).astype(np.uint8),
+        depth=(1 + x + WIDTH * y).astype(np.float32),
+        normal=np.stack([x, y, np.full_like(x, 7)], -1).astype(np.uint8),
+        gt_seg_map=(x // 8 + 8 * (y // 8)).astype(np.uint8),
+        modality_fields=['depth', 'normal'],
+        seg_fields=['gt_seg_map'],
+        img_shape=(HEIGHT, WIDTH),
+        ori_shape=(HEIGHT, WIDTH),
+    )
+
+
+@pytest.mark.parametrize('step', GEOMETRIC, ids=lambda step: step['type'])
+def test_geometric_transforms_move_all_modalities(step, sample):
+    transform = pickle.loads(pickle.dumps(TRANSFORMS.build({**step, 'type': f'cen_mm.{step["type"]}'})))
+    plain = TRANSFORMS.build(dict(step))
+    for seed in range(5):
+        np.random.seed(seed)
+        out = transform(
+            {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in sample.items()}
+        )
+        rgb, depth, normal, label = (out[key] for key in ('img', 'depth', 'normal', 'gt_seg_map'))
+        assert rgb.shape[:2] == depth.shape == normal.shape[:2] == label.shape == out['img_shape'][:2]
+        inside = (depth > 0) & (label != 255)
+        assert (depth > 0).mean() > 0.3
+        assert depth.max() <= HEIGHT * WIDTH  # never 255 or an interpolated value
+        assert np.array_equal(depth, np.round(depth))
+        x, y = (depth - 1) % WIDTH, (depth - 1) // WIDTH
+        assert np.array_equal(normal[depth > 0], np.stack([x, y, np.full_like(x, 7)], -1)[depth > 0])
+        assert (normal[depth == 0] == 0).all()
+        assert np.array_equal(label[inside], (x // 8 + 8 * (y // 8))[inside])
+        assert (label[depth == 0] == 255).all()
+        sure = inside & (rgb[..., 2] == 255)  # no filled pixels in the interpolation
+        assert np.percentile(np.abs(rgb[..., 0] / 4.0 - x)[sure], 95) <= 1.5
+        assert np.percentile(np.abs(rgb[..., 1] / 5.0 - y)[sure], 95) <= 1.5
+        np.random.seed(seed)
+        want = plain(dict(sample, img=sample['img'].copy(), gt_seg_map=sample['gt_seg_map'].copy()))
+        assert np.array_equal(rgb, want['img'])
+        assert np.array_equal(label, want['gt_seg_map'])
+
+
+@pytest.mark.parametrize('step', PHOTOMETRIC, ids=lambda step: step['type'])
+def test_photometric_transforms_change_rgb_only(step, sample):
+    pipeline = Compose([TRANSFORMS.build(dict(step))])
+    out = pipeline(dict(sample, img=sample['img'].copy()))
+    assert not np.array_equal(out['img'], sample['img'])
+    for key in ('depth', 'normal', 'gt_seg_map'):
+        assert np.array_equal(out[key], sample[key])
+
+
+@pytest.mark.parametrize('step', REFUSED, ids=lambda step: step['type'])
+def test_other_transforms_are_refused(step, made_nyudv2):
+    dataset = dict(type='cen_mm.NYUDepthV2Dataset', data_root=str(made_nyudv2), ann_file='train.txt', pipeline=[step])
+    with pytest.raises(ValueError, match=r'pipeline contains .*, which is not known to move other modalities'):
+        DATASETS.build(dataset)
+    assert len(DATASETS.build({**dataset, 'modalities': ['rgb']})) == 4
+
+
+def test_photometric_and_own_transforms_are_accepted(made_nyudv2):
+    own = [{**step, 'type': f'cen_mm.{step["type"]}'} for step in GEOMETRIC]
+    nested = dict(type='RandomChoice', transforms=[[step] for step in own])
+    pipeline = [*PHOTOMETRIC, nested]
+    DATASETS.build(
+        dict(type='cen_mm.NYUDepthV2Dataset', data_root=str(made_nyudv2), ann_file='train.txt', pipeline=pipeline)
+    )
