@@ -19,4 +19,4 @@ model = dict(
     sparsity=dict(loss_weight=2e-3),
 )
 # In 375 iterations, a scale falls from 1 to the threshold only with ten times the learning rate of the network.
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'bn1.norms': dict(lr_mult=10, decay_mult=0)}))
+optim_wrapper = dict(paramwise_cfg=dict(exchanging_norms=dict(lr_mult=10, decay_mult=0)))

@@ -1,4 +1,4 @@
-# The lightest: 38 GFLOPs for 480x640 pixels of RGB and depth.
+# The network with the fewest operations: 38 GFLOPs for RGB and depth of 480x640 pixels.
 _base_ = 'cen_segformer_mit-b2_nyudv2.py'
 mit = dict(
     embed_dims=32,

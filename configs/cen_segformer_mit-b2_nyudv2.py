@@ -5,6 +5,5 @@ _base_ = [
     '_base_/default_runtime.py',
 ]
 model = dict(data_preprocessor=_base_.data_preprocessor)
-# At the backbone's 6e-5 a scale would hardly get from 1 to the threshold in the 40000 steps.
-exchanging = dict(lr_mult=10, decay_mult=0)
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'norm1.norms': exchanging, 'norm2.norms': exchanging}))
+# With the backbone's 6e-5, a scale would hardly fall from 1 to the threshold in 40,000 iterations.
+optim_wrapper = dict(paramwise_cfg=dict(exchanging_norms=dict(lr_mult=10, decay_mult=0)))

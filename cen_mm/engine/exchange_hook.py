@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..exchange import exchanging_norms
+from ..exchange import ExchangeNorm, exchanging_norms
 from ..registry import HOOKS
 
 HISTORY = 'exchange_history'
@@ -38,13 +38,30 @@ class ExchangeHook(Hook):
         self.interval = interval
         self._warned: set[str] = set()
 
+    def before_train(self, runner: Runner) -> None:
+        """Warns if most channels are below the threshold before the first training step."""
+        norms = self._norms(runner)
+        if runner.iter == 0 and norms:
+            replaced = torch.cat([norm.replaced.flatten() for norm in norms.values()]).float().mean()
+            if replaced > 0.5:
+                runner.logger.warning(
+                    f'{replaced:.0%} of the channels in the exchanging layers are below the threshold before the '
+                    'first training step. Choose other norms (model.backbone.exchange), a lower threshold, or '
+                    'zero_init_residual=False, which initializes the scales of a residual block with 1.'
+                )
+
+    @staticmethod
+    def _norms(runner: Runner) -> dict[str, ExchangeNorm]:
+        """The exchanging norms of the model, without unused ones."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        return {name: norm for name, norm in exchanging_norms(model) if not norm.unused}
+
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None
     ) -> None:
         if not self.every_n_train_iters(runner, self.interval or len(runner.train_dataloader)):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        norms = {name: norm for name, norm in exchanging_norms(model) if not norm.unused}
+        norms = self._norms(runner)
         if not norms:
             return
         step = runner.iter + 1

@@ -11,6 +11,7 @@ from mmengine.runner import autocast
 from mmengine.utils import digit_version
 from torch import nn
 
+from ..exchange import exchanging_norms
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 
@@ -33,12 +34,21 @@ class BFloat16OptimWrapper(OptimWrapper):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class GroupingOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """Joins all parameters with equal options into one group; mmengine makes one group per parameter and logs each."""
+    """Joins all parameters with equal options into one group; mmengine makes one group per parameter and logs each.
+
+    ``paramwise_cfg`` has one more key, ``exchanging_norms``: options such as ``dict(lr_mult=10, decay_mult=0)`` for
+    the norms that exchange channels, whatever their names.
+    """
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any) -> None:
         """Adds the parameter groups of a module to ``params``."""
         if prefix:  # mmengine calls this method again for every child module
             return super().add_params(params, module, prefix, **kwargs)
+        self.paramwise_cfg = dict(self.paramwise_cfg)  # the config stays as it is
+        options = self.paramwise_cfg.pop('exchanging_norms', None)
+        if options is not None:
+            keys = {f'{name}.norms.': options for name, _ in exchanging_norms(module)}
+            self.paramwise_cfg['custom_keys'] = {**self.paramwise_cfg.get('custom_keys', {}), **keys}
         logger = MMLogger.get_current_instance()
         logger.addFilter(_is_not_paramwise_option)
         try:
@@ -47,8 +57,8 @@ class GroupingOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             logger.removeFilter(_is_not_paramwise_option)
         groups: dict[str, dict] = {}
         for group in params:
-            options = {key: value for key, value in group.items() if key != 'params'}
-            groups.setdefault(repr(options), {**options, 'params': []})['params'] += group['params']
+            group_options = {key: value for key, value in group.items() if key != 'params'}
+            groups.setdefault(repr(group_options), {**group_options, 'params': []})['params'] += group['params']
         params[:] = groups.values()
         for options_text, group in groups.items():
             print_log(f'Parameter group of {len(group["params"])} tensors with options {options_text}', 'current')

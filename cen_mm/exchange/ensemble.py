@@ -5,6 +5,8 @@ from typing import Optional, Sequence
 import torch
 from torch import Tensor, nn
 
+from .exchange import split_modalities
+
 ENSEMBLE = 'ensemble'
 
 
@@ -39,10 +41,11 @@ class Ensemble(nn.Module):
         Returns:
             ``{'rgb': .., 'depth': .., 'ensemble': ..}``, each ``(B, ...)``.
         """
-        branches = dict(zip(self.names, x.chunk(len(self.names))))
+        branches = dict(zip(self.names, split_modalities(x, len(self.names))))
         alpha = self.alpha if self.available is None else self.alpha[self.available]
-        weights = alpha.softmax(0).to(x)
-        weighted = [weight * branch.detach() for weight, branch in zip(weights, branches.values())]
+        # In the precision of alpha: its gradient is a sum over all pixels, which overflows in float16.
+        dtype = torch.promote_types(x.dtype, alpha.dtype)
+        weighted = [w * branch.detach().to(dtype) for w, branch in zip(alpha.softmax(0), branches.values())]
         return {**branches, ENSEMBLE: sum(weighted[1:], weighted[0])}
 
 

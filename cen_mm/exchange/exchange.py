@@ -1,5 +1,7 @@
 """Stacking the modalities on the batch dimension, and exchanging channels between them."""
 
+from typing import Sequence
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,14 @@ def stack_modalities(x: Tensor, num_modalities: int) -> Tensor:
     return torch.cat(x.chunk(num_modalities, dim=1))
 
 
+def split_modalities(x: Tensor, num_modalities: int) -> tuple[Tensor, ...]:
+    """Splits stacked features ``(M * B, ...)``, modality-major, into M views ``(B, ...)``.
+
+    Unlike ``chunk``, it does not turn the batch size into a constant when a model is exported.
+    """
+    return x.unflatten(0, (num_modalities, -1)).unbind()
+
+
 def channel_exchange(x: Tensor, scale: Tensor, threshold: float, channel_dim: int = 1) -> Tensor:
     """Replaces every channel whose scale is below the threshold by the other modalities' channel (paper, eq. 6).
 
@@ -41,31 +51,29 @@ def channel_exchange(x: Tensor, scale: Tensor, threshold: float, channel_dim: in
     Returns:
         A tensor with the shape of ``x``.
     """
-    num_modalities = len(scale)
-    if num_modalities == 1:
-        return x
-    if num_modalities == 2:
-        others = x.roll(len(x) // 2, 0)
-    else:
-        stacked = x.unflatten(0, (num_modalities, -1))  # (M, B, C, ...)
-        others = ((stacked.sum(0, keepdim=True) - stacked) / (num_modalities - 1)).flatten(0, 1)
-    return torch.where(expand_to_batch(scale.abs() < threshold, x, channel_dim), others, x)
+    parts = exchange_parts(split_modalities(x, len(scale)), scale.abs() < threshold, channel_dim)
+    return torch.cat(parts)
 
 
-def expand_to_batch(values: Tensor, x: Tensor, channel_dim: int = 1) -> Tensor:
-    """Repeats per-modality channel values for each image, so that they broadcast with the stacked features.
-
-    The features themselves are not viewed as ``(M, B, ...)``: an in-place activation after the norm, which most
-    networks have, would make autograd copy such a view four times.
+def exchange_parts(parts: Sequence[Tensor], replaced: Tensor, channel_dim: int = 1) -> list[Tensor]:
+    """Exchanges channels as :func:`channel_exchange` does, between features that are not stacked.
 
     Args:
-        values: ``(M, C)``.
-        x: stacked features, ``(M * B, C, ...)`` or, with ``channel_dim=-1``, ``(M * B, ..., C)``.
-        channel_dim: dimension of the channels in ``x``.
+        parts: normalized features of each modality, M tensors ``(B, C, ...)`` or, with ``channel_dim=-1``,
+            ``(B, ..., C)``.
+        replaced: mask of the channels to replace, ``(M, C)`` bool.
+        channel_dim: dimension of the channels in the parts.
 
     Returns:
-        ``(M * B, C, 1, ...)`` or ``(M * B, 1, ..., C)``.
+        M tensors with the shape of the parts.
     """
-    shape = [len(x)] + [1] * (x.dim() - 1)
+    if len(parts) == 1:
+        return list(parts)
+    if len(parts) == 2:
+        others = parts[::-1]
+    else:
+        total = sum(parts[1:], parts[0])  # additions, because autocast computes torch.sum in float32
+        others = [(total - part) / (len(parts) - 1) for part in parts]
+    shape = [1] * parts[0].dim()
     shape[channel_dim] = -1
-    return values.repeat_interleave(len(x) // len(values), 0).view(shape)
+    return [torch.where(mask.view(shape), other, part) for mask, other, part in zip(replaced, others, parts)]

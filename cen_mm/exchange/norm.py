@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from .exchange import channel_exchange, expand_to_batch
+from .exchange import exchange_parts, split_modalities
 
+# torch < 2.2 has it in another place
+_is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
 NORMS = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm)
 LAYER_NORM_CHANNEL_DIMS = {
     'LayerNorm': -1,  # torch, timm
@@ -61,6 +63,7 @@ class ExchangeNorm(nn.Module):
                 setattr(copied, name, nn.Identity())
         # Indices of the modalities in the batch, set by use_available_modalities. None: all.
         self.available: Optional[list[int]] = None
+        self._cache: Optional[tuple[Any, Any]] = None
 
     @property
     def scales(self) -> Tensor:
@@ -85,21 +88,51 @@ class ExchangeNorm(nn.Module):
             A tensor with the shape of ``x``.
         """
         norms = list(self.norms) if self.available is None else [self.norms[i] for i in self.available]
-        if all(isinstance(n, _BatchNorm) and n.affine and n.track_running_stats and not n.training for n in norms):
-            x = self._affine(x, norms)
+        if self._use_constants(norms):
+            scale, shift, replaced = self._constants(norms, x)
+            x = torch.addcmul(shift, x.unflatten(0, (len(norms), -1)), scale).flatten(0, 1)
+            if self.threshold is None:
+                return self.act(x)
+            parts: Sequence[Tensor] = split_modalities(x, len(norms))
         else:
-            x = torch.cat([norm(part, **kwargs) for norm, part in zip(norms, x.chunk(len(norms)))])
-        if self.threshold is not None:
+            parts = [norm(part, **kwargs) for norm, part in zip(norms, split_modalities(x, len(norms)))]
+            replaced = None if self.threshold is None else _stack(norms, 'weight').detach().abs() < self.threshold
+        if replaced is not None:
             channel_dim = -1 if kwargs.get('data_format') == 'channel_last' else self.channel_dim
-            x = channel_exchange(x, _stack(norms, 'weight'), self.threshold, channel_dim)
-        return self.act(x)
+            parts = exchange_parts(parts, replaced, channel_dim)
+        return self.act(torch.cat(list(parts)) if len(parts) > 1 else parts[0])
 
-    @staticmethod
-    def _affine(x: Tensor, norms: Sequence[Any]) -> Tensor:
-        """Applies batch norms in eval mode with one multiplication and one addition for all modalities."""
-        scale = _stack(norms, 'weight') * (_stack(norms, 'running_var') + norms[0].eps).rsqrt()  # (M, C)
-        shift = _stack(norms, 'bias') - _stack(norms, 'running_mean') * scale
-        return torch.addcmul(expand_to_batch(shift, x).to(x), x, expand_to_batch(scale, x).to(x))
+    def _use_constants(self, norms: Sequence[Any]) -> bool:
+        """Whether the norms are batch norms that are constant: in eval mode, without gradients."""
+        if torch.is_grad_enabled() or torch.jit.is_tracing() or _is_compiling():
+            return False
+        return all(isinstance(n, _BatchNorm) and n.affine and n.track_running_stats and not n.training for n in norms)
+
+    def _constants(self, norms: Sequence[Any], x: Tensor) -> tuple[Tensor, Tensor, Optional[Tensor]]:
+        """Scale and shift ``(M, 1, C, 1, ...)`` and mask of the replaced channels ``(M, C)`` of constant batch norms.
+
+        They are cached, because a GPU waits for every small operation at batch 1, until a parameter or the mode
+        changes.
+        """
+        tensors = [t for n in norms for t in (n.weight, n.bias, n.running_mean, n.running_var)]
+        key = (
+            x.dtype,
+            x.dim(),
+            self.threshold,
+            [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors],
+        )
+        if self._cache is None or self._cache[0] != key:
+            scale = _stack(norms, 'weight') * (_stack(norms, 'running_var') + norms[0].eps).rsqrt()  # (M, C)
+            shift = _stack(norms, 'bias') - _stack(norms, 'running_mean') * scale
+            replaced = None if self.threshold is None else _stack(norms, 'weight').abs() < self.threshold
+            shape = (len(norms), 1, -1, *[1] * (x.dim() - 2))
+            self._cache = key, (*(values.to(x.dtype).view(shape) for values in (scale, shift)), replaced)
+        return self._cache[1]
+
+    def train(self, mode: bool = True) -> 'ExchangeNorm':
+        """Sets training or eval mode and clears the cached constants."""
+        self._cache = None
+        return super().train(mode)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
         fill_copies(self.norms, state_dict, f'{prefix}norms.', prefix)

@@ -6,6 +6,7 @@ from typing import Any, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
+from .exchange import split_modalities
 from .norm import ExchangeNorm, fill_copies
 
 
@@ -28,7 +29,7 @@ class PerModalityLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         layers = list(self.copies) if self.available is None else [self.copies[i] for i in self.available]
-        return torch.cat([layer(part) for layer, part in zip(layers, x.chunk(len(layers)))])
+        return torch.cat([layer(part) for layer, part in zip(layers, split_modalities(x, len(layers)))])
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
         fill_copies(self.copies, state_dict, f'{prefix}copies.', prefix)

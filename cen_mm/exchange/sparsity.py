@@ -1,9 +1,11 @@
 """The penalty that drives scales toward zero, so that their channels are replaced."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from .norm import exchanging_norms
+from .norm import ExchangeNorm, exchanging_norms
 
 
 class SparsityPenalty(nn.Module):
@@ -33,14 +35,14 @@ class SparsityPenalty(nn.Module):
         Raises:
             ValueError: if no norm of the model exchanges channels.
         """
-        sums = [self._sum(norm.scales.abs()) for _, norm in exchanging_norms(model)]
-        if not sums:
+        scales = [scale for _, norm in exchanging_norms(model) for scale in self._penalized(norm)]
+        if not scales:
             raise ValueError('The sparsity penalty found no exchanging norm: set `exchange`, or remove `sparsity`.')
-        return self.loss_weight * torch.stack(sums).sum()
+        return self.loss_weight * torch.cat(scales).abs().sum()  # one operation on all scales, not one per norm
 
-    def _sum(self, scales: Tensor) -> Tensor:
-        """Sums the penalized scales: ``(M, C)`` to a scalar."""
+    def _penalized(self, norm: ExchangeNorm) -> list[Tensor]:
+        """Returns the penalized scales of each modality, ``(C,)`` or ``(C / M,)``."""
+        weights: list[Any] = [copied.weight for copied in norm.norms]
         if self.channels == 'all':
-            return scales.sum()
-        parts = scales.tensor_split(len(scales), dim=1)  # M tensors of shape (M, C / M)
-        return torch.stack([part[m].sum() for m, part in enumerate(parts)]).sum()
+            return weights
+        return [weight.tensor_split(len(weights))[m] for m, weight in enumerate(weights)]
