@@ -123,6 +123,8 @@ class RefineNetNeck(BaseModule):
         init_cfg: initialization config of mmengine.
     """
 
+    num_maps = 1
+
     def __init__(
         self,
         in_channels: Sequence[int] = (256, 512, 1024, 2048),

@@ -3,12 +3,12 @@
 from typing import Optional, Sequence
 
 import torch
-from mmengine.structures import PixelData
+from mmengine.config import ConfigDict
 from mmseg.models import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..exchange import (
     ENSEMBLE,
@@ -21,6 +21,7 @@ from ..exchange import (
     use_available_modalities,
 )
 from ..registry import MODELS
+from .checks import check_auxiliary_heads, check_backbone, check_decode_head
 
 
 @MODELS.register_module()
@@ -67,12 +68,16 @@ class CENSegmentor(EncoderDecoder):
     ):
         modalities = list(data_preprocessor['modalities'])
         owners = modalities if per_modality_norms else ['all']
-        backbone = {**backbone, 'modalities': owners}
+        check_backbone(backbone)
+        backbone = ConfigDict(backbone, modalities=owners)
         if available_modalities is not None:
             check_available_modalities(available_modalities, modalities)
             settings = {name: data_preprocessor['modalities'][name] for name in available_modalities}
             data_preprocessor = {**data_preprocessor, 'modalities': settings}
         super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
+        if self.with_auxiliary_head:
+            heads = self.auxiliary_head if isinstance(self.auxiliary_head, nn.ModuleList) else [self.auxiliary_head]
+            check_auxiliary_heads(heads, getattr(getattr(self, 'neck', None), 'num_maps', None))
         for name, part in self.named_children():
             if name in self.stacked:
                 make_multimodal(part, owners)
@@ -90,8 +95,12 @@ class CENSegmentor(EncoderDecoder):
                 'which modality was dropped: set modality_dropout=0 or with_cp=False.'
             )
         self.to(memory_format=torch.channels_last)  # faster convolutions, above all in bfloat16 on the CPU
-        # mmseg's sliding window and resizing process the logits of all outputs, concatenated on the channels.
-        self.out_channels = len(self.outputs) * self.decode_head.out_channels
+
+    def _init_decode_head(self, decode_head: dict) -> None:
+        if isinstance(decode_head, (list, tuple)):
+            check_decode_head(decode_head)
+        super()._init_decode_head(decode_head)
+        check_decode_head(self.decode_head)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -169,6 +178,14 @@ class CENSegmentor(EncoderDecoder):
         mode = self.test_cfg.get('interpolation', 'bilinear')
         return resize(logits, inputs.shape[2:], mode=mode, align_corners=self.align_corners)
 
+    def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """mmseg's sliding window, on the logits of all outputs, ``(B, (M + 1) * K, H, W)``."""
+        self.out_channels = len(self.outputs) * self.decode_head.out_channels
+        try:
+            return super().slide_inference(inputs, batch_img_metas)
+        finally:
+            self.out_channels = self.decode_head.out_channels
+
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: Optional[list[SegDataSample]] = None
     ) -> list[SegDataSample]:
@@ -183,15 +200,14 @@ class CENSegmentor(EncoderDecoder):
             modality holds its branch: ``sample.pred_sem_seg.depth`` has shape ``(1, H, W)`` and
             ``sample.seg_logits.depth`` has shape ``(K, H, W)``.
         """
-        if data_samples is None:
-            data_samples = [SegDataSample() for _ in seg_logits]
-        logits = [PixelData() for _ in data_samples]
-        predictions = [PixelData() for _ in data_samples]
+        parts = {}
         for name, part in zip(self.outputs, seg_logits.chunk(len(self.outputs), dim=1)):
-            for i, sample in enumerate(super().postprocess_result(part, data_samples)):
-                field = 'data' if name == ENSEMBLE else name
-                logits[i].set_field(sample.seg_logits.data, field)
-                predictions[i].set_field(sample.pred_sem_seg.data, field)
-        for sample, sample_logits, prediction in zip(data_samples, logits, predictions):
-            sample.seg_logits, sample.pred_sem_seg = sample_logits, prediction
-        return data_samples
+            samples = super().postprocess_result(part, data_samples)
+            parts[name] = [(sample.seg_logits.data, sample.pred_sem_seg.data) for sample in samples]
+        for i, sample in enumerate(samples):
+            # The ensemble is last, so its elements are in the sample already.
+            for name in self.outputs[:-1]:
+                logits, prediction = parts[name][i]
+                sample.seg_logits.set_field(logits, name)
+                sample.pred_sem_seg.set_field(prediction, name)
+        return samples

@@ -1,0 +1,206 @@
+"""Options of mmseg: heads, losses, backbones and modes work, or are refused in one sentence at construction."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+BACKBONE = dict(type='cen_mm.CENResNet', depth=18, modalities=['rgb', 'depth'], base_channels=8)
+HEAD = dict(in_channels=64, in_index=3, channels=8, num_classes=5, align_corners=False, norm_cfg=dict(type='BN'))
+MAPS = dict(in_channels=[8, 16, 32, 64], in_index=[0, 1, 2, 3])
+CE = dict(type='CrossEntropyLoss')
+
+
+@pytest.fixture
+def build(config):
+    """Builds a small CENSegmentor of ResNet-18 and a head of mmseg."""
+
+    def make(head, backbone=None, **options):
+        preprocessor = config('cen_refinenet_r18_rooms.py').data_preprocessor
+        model = dict(
+            type='cen_mm.CENSegmentor',
+            data_preprocessor=preprocessor,
+            backbone=backbone or {key: value for key, value in BACKBONE.items() if key != 'modalities'},
+            decode_head={**HEAD, **head},
+            test_cfg=dict(mode='whole'),
+        )
+        return MODELS.build(Config(dict(model={**model, **options})).model)
+
+    return make
+
+
+def batch(num_classes=5, size=64):
+    samples = []
+    for _ in range(2):
+        meta = dict(
+            img_shape=(size, size), ori_shape=(size, size), pad_shape=(size, size), modalities=('rgb', 'depth')
+        )
+        label = torch.randint(0, num_classes, (1, size, size))
+        label[:, :5] = 255
+        samples.append(SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=label)))
+    return torch.randn(2, 6, size, size), samples
+
+
+def check(model, num_classes=5):
+    """A training step has finite losses and gradients; a prediction has the shape of the image."""
+    inputs, samples = batch(num_classes)
+    losses = model.train().loss(inputs, samples)
+    loss, log = model.parse_losses(losses)
+    assert torch.isfinite(loss)
+    assert all(0 <= value <= 100 for key, value in log.items() if 'acc_seg' in key)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    with torch.no_grad():
+        predicted = model.eval().predict(inputs, samples)
+    for sample in predicted:
+        for name in ('data', 'rgb', 'depth'):
+            assert sample.pred_sem_seg.get(name).shape == (1, 64, 64)
+    return losses
+
+
+HEADS = [
+    dict(type='FCNHead'),
+    dict(type='PSPHead', pool_scales=(1, 2)),
+    dict(type='ASPPHead', dilations=(1, 6)),
+    dict(type='DepthwiseSeparableASPPHead', dilations=(1, 6), c1_in_channels=8, c1_channels=4),
+    dict(type='UPerHead', pool_scales=(1, 2), **MAPS),
+    dict(type='SegformerHead', **MAPS),
+    dict(type='FPNHead', feature_strides=[4, 8, 16, 32], **MAPS),
+    dict(type='LightHamHead', ham_channels=8, ham_kwargs=dict(MD_R=4), **MAPS),
+    dict(type='NLHead'),
+    dict(type='GCHead'),
+    dict(type='ANNHead', project_channels=8, in_channels=[32, 64], in_index=[2, 3]),
+    dict(type='APCHead', pool_scales=(1, 2)),
+    dict(type='ISAHead', isa_channels=8, down_factor=(2, 2)),
+    dict(type='EMAHead', ema_channels=8, num_bases=4, num_stages=2, concat_input=False),
+    dict(type='SETRUPHead', num_convs=1, up_scale=2),
+]
+LOSSES = [
+    [dict(type='CrossEntropyLoss', loss_name='loss_ce'), dict(type='DiceLoss', loss_name='loss_dice')],
+    dict(type='CrossEntropyLoss', avg_non_ignore=True),
+    dict(type='DiceLoss'),
+    dict(type='LovaszLoss', reduction='none'),
+    dict(type='TverskyLoss'),
+]
+REFUSED_HEADS = [
+    (
+        dict(type='EncHead', num_codes=4, in_channels=[32, 64], in_index=[2, 3]),
+        'decode_head EncHead cannot be run per branch',
+    ),
+    (dict(type='DMHead', filter_sizes=(1, 3)), 'decode_head DMHead cannot be run per branch'),
+    (dict(type='DAHead', pam_channels=4), 'decode_head DAHead cannot be run per branch'),
+    (dict(type='STDCHead', boundary_threshold=0.1, num_classes=2), 'decode_head STDCHead cannot be run per branch'),
+    (dict(type='FCNHead', ignore_index=0), 'decode_head.ignore_index=0, but LoadLabels sets unlabeled pixels to 255'),
+]
+
+
+@pytest.mark.parametrize('head', HEADS, ids=lambda head: head['type'])
+def test_heads(build, head):
+    losses = check(build(head))
+    assert {'rgb.loss_ce', 'depth.loss_ce', 'ensemble.loss_ce'} <= set(losses)
+
+
+@pytest.mark.parametrize('loss', LOSSES, ids=str)
+def test_losses(build, loss):
+    check(build(dict(type='FCNHead', loss_decode=loss)))
+
+
+def test_class_weights(build):
+    """mmseg's class weights fail for unlabeled pixels, so there are none here."""
+    loss = dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0, 0.5, 1.0, 1.0])
+    model = build(dict(type='FCNHead', loss_decode=loss))
+    inputs, samples = batch()
+    for sample in samples:
+        sample.gt_sem_seg.data.clamp_(max=4)
+    assert torch.isfinite(model.parse_losses(model.loss(inputs, samples))[0])
+
+
+@pytest.mark.parametrize(('head', 'message'), REFUSED_HEADS, ids=lambda value: str(value)[:40])
+def test_heads_that_are_refused(build, head, message):
+    with pytest.raises(ValueError, match=message):
+        build(head)
+
+
+def test_cascades_are_refused(build):
+    head = dict(type='FCNHead', **HEAD)
+    with pytest.raises(ValueError, match='decode_head is a list, but a cascade of heads cannot be run per branch'):
+        build({}, decode_head=[head, head])
+
+
+def test_hard_pixels_are_sampled(build):
+    check(build(dict(type='FCNHead', sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=100))))
+
+
+def test_one_output_channel_with_threshold(build):
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    head = dict(type='FCNHead', num_classes=2, out_channels=1, threshold=0.3, loss_decode=loss)
+    model = build(head)
+    check(model, num_classes=2)
+    inputs, samples = batch(2)
+    with torch.no_grad():
+        model.decode_head.conv_seg.bias.fill_(5.0)  # every pixel is foreground
+        tta = MODELS.build(dict(type='cen_mm.MultimodalTTAModel', module=model))
+        (sample,) = model.predict(inputs[:1], samples[:1])
+        sample.set_metainfo(dict(img_path='x.png'))
+        (merged,) = tta.merge_preds([[sample]])
+    assert sample.pred_sem_seg.data.min() == merged.pred_sem_seg.data.min() == 1
+    assert merged.pred_sem_seg.rgb.min() == 1
+
+
+def test_slide_mode_equals_whole_mode_for_one_window(build):
+    model = build(dict(type='FCNHead')).eval()
+    inputs, samples = batch()
+    with torch.no_grad():
+        whole = [sample.seg_logits.data.clone() for sample in model.predict(inputs, samples)]
+        model.test_cfg = Config(dict(mode='slide', crop_size=(64, 64), stride=(32, 32)))
+        slide = [sample.seg_logits.data for sample in model.predict(inputs, samples)]
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(whole, slide))
+    assert model.out_channels == 5
+
+
+def test_auxiliary_heads(build):
+    losses = check(
+        build(dict(type='FCNHead'), auxiliary_head=dict(type='FCNHead', **{**HEAD, 'in_channels': 32, 'in_index': 2}))
+    )
+    assert 'aux.loss_ce' in losses
+    neck = dict(type='cen_mm.RefineNetNeck', in_channels=MAPS['in_channels'], channels=8, top_channels=8)
+    auxiliary = dict(type='FCNHead', **{**HEAD, 'in_channels': 8, 'in_index': 2})
+    with pytest.raises(ValueError, match='auxiliary_head.in_index=2, but the maps of the neck are 0 to 0'):
+        build(dict(type='FCNHead', in_channels=8, in_index=0), neck=neck, auxiliary_head=auxiliary)
+
+
+def test_predict_without_data_samples(build):
+    model = build(dict(type='FCNHead')).eval()
+    with torch.no_grad():
+        samples = model(torch.randn(2, 6, 64, 64), None, mode='predict')
+    assert [sample.pred_sem_seg.depth.shape for sample in samples] == [(1, 64, 64)] * 2
+
+
+def test_a_plain_backbone_is_refused(build):
+    with pytest.raises(ValueError, match=r"SwinTransformer does not exchange channels: use .*MultimodalBackbone'"):
+        build(dict(type='FCNHead'), backbone=dict(type='SwinTransformer'))
+
+
+def test_pretrained_of_classic_configs_reaches_the_backbone(build, tmp_path):
+    weights = MODELS.build(dict(type='mmseg.ResNet', depth=18, base_channels=8)).state_dict()
+    weights['conv1.weight'].fill_(0.5)
+    torch.save(weights, tmp_path / 'resnet.pth')
+    model = build(dict(type='FCNHead'), pretrained=str(tmp_path / 'resnet.pth'))
+    model.init_weights()
+    assert (model.backbone.conv1.weight == 0.5).all()
+
+
+@pytest.mark.parametrize('norm', ['BN', 'GN'])
+@pytest.mark.parametrize('depth', [18, 50])
+def test_resnet_exchanges_inside_its_blocks(build, depth, norm):
+    norm_cfg = dict(type='GN', num_groups=4) if norm == 'GN' else dict(type='BN')
+    backbone = dict(type='cen_mm.CENResNet', depth=depth, base_channels=8, norm_cfg=norm_cfg)
+    model = build(dict(type='FCNHead', in_channels=64 if depth == 18 else 256), backbone=backbone)
+    model.init_weights()
+    replaced = [
+        norm.replaced for norm in model.modules() if getattr(norm, 'threshold', None) and hasattr(norm, 'replaced')
+    ]
+    assert len(replaced) == (8 if depth == 18 else 16)
+    assert not any(mask.any() for mask in replaced)
