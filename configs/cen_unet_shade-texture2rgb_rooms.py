@@ -16,4 +16,5 @@ optim_wrapper = dict(generators=dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict
 param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=0, end=30, by_epoch=True, convert_to_iter_based=True)
 ]
+auto_scale_lr = dict(base_batch_size=4)
 train_cfg = dict(max_epochs=30, val_interval=30)  # an evaluation takes as long as five epochs

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
 
 from cen_mm.engine import set_up_process
 
@@ -35,4 +36,6 @@ def read_config(args: argparse.Namespace) -> Config:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(args.config).stem)))
+    if get_device() == 'cpu':
+        cfg.sync_bn = None  # torch's synchronized batch norm needs GPUs
     return cfg

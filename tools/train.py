@@ -18,25 +18,32 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         help='resume from this checkpoint; without a path, from the latest one in the work dir',
     )
-    parser.add_argument('--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on the CPU')
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument(
+        '--amp-dtype',
+        choices=['bfloat16', 'float16'],
+        help='type for --amp (default: bfloat16 if the device supports it); float16 uses a loss scale, and RefineNet, '
+        'which has no norm layers, can overflow in it',
+    )
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
     return command_line.parse_args(parser)
 
 
-def enable_amp(optim_wrapper: dict) -> None:
+def enable_amp(optim_wrapper: dict, dtype: str) -> None:
     """Switches the config of an optimizer wrapper to mixed precision, in place.
 
     A config without a ``type`` contains one optimizer wrapper per network; all of them are switched.
     """
     if 'type' not in optim_wrapper:
         for network in ('generators', 'discriminators'):
-            enable_amp(optim_wrapper[network])
+            enable_amp(optim_wrapper[network], dtype)
         return
     if optim_wrapper['type'] != 'OptimWrapper':
         raise SystemExit(
             f"--amp needs optim_wrapper.type='OptimWrapper', but it is {optim_wrapper['type']!r}: remove --amp."
         )
-    if torch.cuda.is_available():
-        optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    if dtype == 'float16':
+        optim_wrapper.update(type='AmpOptimWrapper', dtype=dtype, loss_scale='dynamic')
     else:
         optim_wrapper.update(type='cen_mm.BFloat16OptimWrapper')
 
@@ -45,7 +52,13 @@ def main() -> None:
     args = parse_args()
     cfg = command_line.read_config(args)
     if args.amp:
-        enable_amp(cfg.optim_wrapper)
+        has_bfloat16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
+        dtype = args.amp_dtype or ('bfloat16' if has_bfloat16 else 'float16')
+        if dtype == 'float16' and not torch.cuda.is_available():
+            raise SystemExit('--amp-dtype float16 needs a GPU for its loss scale: use bfloat16.')
+        enable_amp(cfg.optim_wrapper, dtype)
+    if args.auto_scale_lr:
+        cfg.auto_scale_lr.enable = True
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

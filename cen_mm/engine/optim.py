@@ -40,15 +40,18 @@ class GroupingOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     the norms that exchange channels, whatever their names.
     """
 
+    paramwise_cfg: dict[str, Any]
+
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any) -> None:
         """Adds the parameter groups of a module to ``params``."""
         if prefix:  # mmengine calls this method again for every child module
             return super().add_params(params, module, prefix, **kwargs)
-        self.paramwise_cfg = dict(self.paramwise_cfg)  # the config stays as it is
-        options = self.paramwise_cfg.pop('exchanging_norms', None)
+        paramwise_cfg = dict(self.paramwise_cfg)  # a copy, because the config must not change
+        options = paramwise_cfg.pop('exchanging_norms', None)
         if options is not None:
             keys = {f'{name}.norms.': options for name, _ in exchanging_norms(module)}
-            self.paramwise_cfg['custom_keys'] = {**self.paramwise_cfg.get('custom_keys', {}), **keys}
+            paramwise_cfg['custom_keys'] = {**paramwise_cfg.get('custom_keys', {}), **keys}
+        self.paramwise_cfg = paramwise_cfg
         logger = MMLogger.get_current_instance()
         logger.addFilter(_is_not_paramwise_option)
         try:

@@ -14,7 +14,9 @@ class StageLR(_ParamScheduler):
     """Sets a constant learning rate per stage and parameter group, and resets the optimizer's state between stages.
 
     A parameter group follows the row of ``stage_lrs`` whose first value is the group's initial learning rate. Groups
-    may therefore change by different factors, as in the authors' code.
+    may therefore change by different factors, as in the authors' code. If all groups start with learning rates that
+    are k times those of their rows, all learning rates are multiplied by k, so ``auto_scale_lr`` and another
+    ``optimizer.lr`` work.
 
     Args:
         optimizer: optimizer or optimizer wrapper.
@@ -23,7 +25,8 @@ class StageLR(_ParamScheduler):
         **kwargs: arguments of mmengine's schedulers.
 
     Raises:
-        ValueError: if a row has the wrong number of values, or no row starts with the learning rate of a group.
+        ValueError: if a row has the wrong number of values, or the learning rates of the groups do not have the same
+            ratios as the first values of the rows.
     """
 
     def __init__(
@@ -49,7 +52,8 @@ class StageLR(_ParamScheduler):
             optimizer = self.optimizer
             optimizer = optimizer.optimizer if isinstance(optimizer, BaseOptimWrapper) else optimizer
             optimizer.state.clear()
-        return [self._find_row(base)[stage] for base in self.base_values]
+        scale = max(self.base_values) / max(row[0] for row in self.stage_lrs)
+        return [scale * self._find_row(base / scale)[stage] for base in self.base_values]
 
     def _find_row(self, base: float) -> list[float]:
         for row in self.stage_lrs:

@@ -2,8 +2,10 @@
 
 from typing import Optional, Sequence
 
+import numpy as np
 import torch
 from mmengine.config import ConfigDict
+from mmengine.dist import sync_random_seed
 from mmseg.models import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
@@ -87,6 +89,7 @@ class CENSegmentor(EncoderDecoder):
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
         self.available_modalities = tuple(available_modalities or modalities)
         self.modality_dropout = modality_dropout
+        self._dropout_rng: Optional[np.random.Generator] = None
         if not 0 <= modality_dropout <= 1:
             raise ValueError(f'modality_dropout={modality_dropout} is not a probability: use a number from 0 to 1.')
         if modality_dropout and any(getattr(module, 'with_cp', False) for module in self.modules()):
@@ -165,8 +168,12 @@ class CENSegmentor(EncoderDecoder):
     def _drop_modality(self, inputs: Tensor) -> tuple[Tensor, tuple[str, ...]]:
         """Drops one random modality with probability ``modality_dropout``; returns inputs and their names."""
         names = self.available_modalities
-        if len(names) > 1 and torch.rand(()) < self.modality_dropout:
-            dropped = torch.randint(len(names), ())
+        if not self.modality_dropout or len(names) == 1:
+            return inputs, names
+        if self._dropout_rng is None:  # seeded by the first process, so that all drop the same modality
+            self._dropout_rng = np.random.default_rng(sync_random_seed())
+        if self._dropout_rng.random() < self.modality_dropout:
+            dropped = self._dropout_rng.integers(len(names))
             keep = [i for i in range(len(names)) if i != dropped]
             parts = inputs.chunk(len(names), dim=1)
             inputs, names = torch.cat([parts[i] for i in keep], dim=1), tuple(names[i] for i in keep)

@@ -49,7 +49,7 @@ class ResultsHook(Hook):
         self.strip_dir = strip_dir
         self.show = show
         self.wait_time = wait_time
-        self.best = None
+        self.best: dict[str, float] = {}
 
     def before_run(self, runner: Runner) -> None:
         self.out = Path(runner.work_dir, self.out_dir)
@@ -57,7 +57,7 @@ class ResultsHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Reads the best score so far, which a resumed run has loaded by now."""
-        self.best = runner.message_hub.get_info('best_score', None)
+        self.best = _best_scores(runner)
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[BaseDataElement]
@@ -82,15 +82,26 @@ class ResultsHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
         """Copies the images if the checkpoint of this evaluation is the best so far."""
         barrier()
-        best = runner.message_hub.get_info('best_score', None)
-        if best != self.best:
-            self.best = best
-            self._save_best()
+        best = _best_scores(runner)
+        for name in best:
+            if best[name] != self.best.get(name):
+                self._save_best(name)
+        self.best = best
 
     @master_only
-    def _save_best(self) -> None:
+    def _save_best(self, name: str) -> None:
         for folder in self.out.glob('fake*'):
-            shutil.copytree(folder, self.out / 'best' / folder.name, dirs_exist_ok=True)
+            shutil.copytree(folder, self.out / name / folder.name, dirs_exist_ok=True)
+
+
+def _best_scores(runner: Runner) -> dict[str, float]:
+    """Best scores so far, by the folder of their images: ``best``, or ``best_SCORE`` if save_best is a list."""
+    info = runner.message_hub.runtime_info
+    return {
+        key.replace('best_score', 'best').replace('/', '_'): value
+        for key, value in info.items()
+        if key.startswith('best_score')
+    }
 
 
 def _to_bgr(image: Tensor) -> np.ndarray:

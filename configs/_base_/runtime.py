@@ -10,6 +10,7 @@ log_level = 'INFO'
 load_from = None
 resume = False
 randomness = dict(seed=0)
+sync_bn = 'torch'  # with several GPUs, batch norms that learn statistics use those of all GPUs
 
 default_hooks = dict(
     timer=dict(type='mmengine.IterTimerHook'),  # MMagic's own timer needs MMagic's validation loop

@@ -51,6 +51,11 @@ def run(work_dir, scales, epochs=2, **options) -> Runner:
     return runner
 
 
+def test_warns_at_the_start_if_most_channels_are_replaced(tmp_path):
+    log = read_log(run(tmp_path / 'work', [[[0.0, 0, 0, 1]] * 2] * 2, epochs=1))
+    assert '75% of the channels in the exchanging layers are below the threshold before the first' in log
+
+
 def read_log(runner: Runner) -> str:
     return next(Path(runner.log_dir).glob('*.log')).read_text()
 

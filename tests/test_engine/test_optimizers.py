@@ -7,6 +7,7 @@ from mmengine.registry import OPTIMIZERS
 from torch import nn
 
 import cen_mm.engine  # noqa: F401
+from cen_mm.exchange import make_multimodal
 
 
 def network() -> nn.Module:
@@ -49,3 +50,17 @@ def test_fused_adam_matches_torch():
         train(OptimWrapper(OPTIMIZERS.build(cfg)), model, 5)
     for a, b in zip(*(model.parameters() for model in models)):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_options_of_the_exchanging_norms_do_not_depend_on_names():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+    make_multimodal(model, ['rgb', 'depth'], exchange='3')
+    paramwise = dict(exchanging_norms=dict(lr_mult=10, decay_mult=0), custom_keys={'1': dict(lr_mult=2)})
+    optimizer = dict(type='SGD', lr=0.01, weight_decay=0.1)
+    cfg = dict(constructor='cen_mm.GroupingOptimWrapperConstructor', optimizer=optimizer, paramwise_cfg=paramwise)
+    for _ in range(2):  # the config is not changed
+        wrapper = build_optim_wrapper(model, dict(cfg, type='OptimWrapper'))
+        options = {id(p): (g['lr'], g['weight_decay']) for g in wrapper.param_groups for p in g['params']}
+        assert options[id(model[3].norms[1].weight)] == options[id(model[3].norms[0].bias)] == (0.1, 0)
+        assert options[id(model[1].norms[0].weight)] == (0.02, 0.1)
+        assert options[id(model[0].weight)] == (0.01, 0.1)

@@ -24,9 +24,21 @@ def test_config_has_the_authors_learning_rates_and_resets_the_momentum(config):
     assert lrs[200] == lrs[299] == (1e-4, 7e-4)
 
 
-def test_group_that_matches_no_row_raises_clear_error():
-    wrapper = OptimWrapper(torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1))
-    with pytest.raises(ValueError, match=r'starts with lr=0.1, but the rows of stage_lrs start with \[0.2\]'):
-        PARAM_SCHEDULERS.build(
-            dict(type='cen_mm.StageLR', milestones=[1], stage_lrs=[[0.2, 0.1]]), default_args=dict(optimizer=wrapper)
-        )
+def build(lrs: list[float], stage_lrs: list[list[float]]):
+    groups = [dict(params=[torch.nn.Parameter(torch.ones(1))], lr=lr) for lr in lrs]
+    wrapper = OptimWrapper(torch.optim.SGD(groups, lr=lrs[0]))
+    config = dict(type='cen_mm.StageLR', milestones=[1], stage_lrs=stage_lrs)
+    return wrapper, PARAM_SCHEDULERS.build(config, default_args=dict(optimizer=wrapper))
+
+
+def test_scaled_learning_rates_keep_their_factors():
+    """As after auto_scale_lr with four times the batch size."""
+    wrapper, scheduler = build([0.4, 0.04], [[0.1, 0.05], [0.01, 0.002]])
+    assert [group['lr'] for group in wrapper.param_groups] == pytest.approx([0.4, 0.04])
+    scheduler.step()
+    assert [group['lr'] for group in wrapper.param_groups] == pytest.approx([0.2, 0.008])
+
+
+def test_groups_that_do_not_match_the_rows_raise_clear_error():
+    with pytest.raises(ValueError, match=r'but the rows of stage_lrs start with \[0.1, 0.01\]'):
+        build([0.1, 0.02], [[0.1, 0.05], [0.01, 0.002]])

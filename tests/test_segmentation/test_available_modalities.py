@@ -1,5 +1,6 @@
 """With missing modalities, the outputs equal those of a model of the available modalities with equal parameters."""
 
+import numpy as np
 import pytest
 import torch
 from mmengine.structures import PixelData
@@ -101,6 +102,27 @@ def sample(height: int, width: int) -> SegDataSample:
         metainfo=dict(ori_shape=(height, width), img_shape=(height, width), modalities=NAMES[:3]),
         gt_sem_seg=PixelData(data=label),
     )
+
+
+def test_all_processes_drop_the_same_modality(build):
+    """Only the first process's seed counts, which mmengine sends to all; torch's generators may differ."""
+    sequences, inputs = [], torch.randn(1, 9, 4, 4)
+    for seed in (1, 2):
+        np.random.seed(0)  # what sync_random_seed returns in every process
+        model = build(NAMES[:3], modality_dropout=0.5)
+        torch.manual_seed(seed)
+        sequences.append([model._drop_modality(inputs)[1] for _ in range(20)])
+    assert sequences[0] == sequences[1]
+    assert len(set(sequences[0])) == 4
+
+
+def test_nothing_is_drawn_at_probability_0(build):
+    model = build(NAMES[:3])
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    inputs = torch.randn(1, 9, 4, 4, generator=torch.Generator())
+    assert model._drop_modality(inputs) == (inputs, NAMES[:3])
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
 
 
 def test_modality_dropout_drops_one_modality_per_step(build):
