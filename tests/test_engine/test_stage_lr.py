@@ -34,9 +34,9 @@ def build(lrs: list[float], stage_lrs: list[list[float]]):
 def test_scaled_learning_rates_keep_their_factors():
     """As after auto_scale_lr with four times the batch size."""
     wrapper, scheduler = build([0.4, 0.04], [[0.1, 0.05], [0.01, 0.002]])
-    assert [group['lr'] for group in wrapper.param_groups] == pytest.approx([0.4, 0.04])
+    assert [group['lr'] for group in wrapper.param_groups[:2]] == pytest.approx([0.4, 0.04])
     scheduler.step()
-    assert [group['lr'] for group in wrapper.param_groups] == pytest.approx([0.2, 0.008])
+    assert [group['lr'] for group in wrapper.param_groups[:2]] == pytest.approx([0.2, 0.008])
 
 
 def test_groups_that_do_not_match_the_rows_raise_clear_error():

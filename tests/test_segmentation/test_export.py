@@ -1,0 +1,47 @@
+"""The forward pass has no constants for the batch size: torch.export and torch.compile."""
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+
+@pytest.fixture
+def model(config):
+    cfg = config('cen_refinenet_r18_rooms.py').model
+    cfg.backbone.base_channels = 8
+    cfg.neck.update(in_channels=[8, 16, 32, 64], channels=8, top_channels=8)
+    cfg.decode_head.in_channels = 8
+    model = MODELS.build(cfg).eval()
+    for name, parameter in model.named_parameters():
+        if '.norms.' in name and name.endswith('weight'):
+            torch.nn.init.uniform_(parameter, 0, 0.04)  # half of the channels are replaced
+    return model
+
+
+class Branches(torch.nn.Module):
+    """The branches as a tuple, because exported programs have no dicts of names."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs):
+        return tuple(self.model.branches(inputs).values())
+
+
+def test_exported_program_takes_any_batch(model):
+    module = Branches(model)
+    batch = torch.export.Dim('batch', min=1, max=16)
+    program = torch.export.export(module, (torch.randn(2, 6, 64, 96),), dynamic_shapes=({0: batch},), strict=False)
+    for size in (1, 3):
+        inputs = torch.randn(size, 6, 64, 96)
+        for ours, want in zip(program.module()(inputs), module(inputs)):
+            torch.testing.assert_close(ours, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('training', [False, True])
+def test_dynamo_finds_no_graph_break(model, training):
+    model.train(training)
+    inputs = torch.randn(2, 6, 64, 96)
+    explanation = torch._dynamo.explain(model.branches)(inputs)
+    assert explanation.graph_break_count == 0, explanation.break_reasons
