@@ -4,7 +4,7 @@ WORK_DIRS ?= work_dirs
 BIN := .venv/bin
 SOURCES := cen_mm configs tools tests setup.py
 
-.PHONY: demo demo-run test lint
+.PHONY: demo demo-run test gpu lint
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -26,6 +26,9 @@ demo-run:
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
+
+gpu: .venv/installed
+	$(BIN)/python -m pytest -m gpu
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)
