@@ -86,7 +86,7 @@ def main() -> None:
         medians = [statistics.median(times[case][1:]) for case in rows]
         for case, amount, value in zip(rows, sizes, medians):
             relative = value / medians[0] * sizes[0] / amount
-            cells = (case.modalities, f'{case.height}x{case.width}', case.batch, f'{value:.3f}', f'{relative:.2f}')
+            cells = (case.modalities, f'{case.height}x{case.width}', case.batch, f'{value:.3g}', f'{relative:.2f}')
             lines.append(f'| {" | ".join(map(str, cells))} | {memory[case] / 1e9:.2f} |')
         factors = [amount / sizes[0] for amount in sizes]
         axes.plot(factors, medians, 'o-', label='measured')
