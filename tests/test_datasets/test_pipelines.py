@@ -277,3 +277,21 @@ def test_invalid_modalities_raise_clear_errors(with_more_modalities, config, mod
         corrupt(with_more_modalities / 'normal/000004.png')
     with pytest.raises(error, match=message):
         load(with_more_modalities, config('cen_refinenet_r101_nyudv2.py'), modalities=modalities)[0]
+
+
+@pytest.mark.parametrize(
+    ('options', 'want'),
+    [
+        (dict(), [0, 1, 2, 255]),
+        (dict(reduce_zero_label=True), [255, 0, 1, 255]),
+        (dict(ignore_index=2), [0, 1, 255, 255]),
+        (dict(reduce_zero_label=True, label_map={0: 1, 1: 0}), [255, 1, 0, 255]),
+    ],
+)
+def test_labels_of_mmsegs_options(tmp_path, options, want):
+    path = tmp_path / 'label.png'
+    cv2.imwrite(str(path), np.array([[0, 1, 2, 255]], np.uint8))
+    results = {'seg_map_path': str(path), 'label_map': None, 'num_classes': 3, 'seg_fields': [], **options}
+    label = TRANSFORMS.build(dict(type='cen_mm.LoadLabels'))(results)['gt_seg_map']
+    assert label.dtype == np.uint8
+    assert label[0].tolist() == want
