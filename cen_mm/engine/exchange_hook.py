@@ -93,7 +93,7 @@ class ExchangeHook(Hook):
                 'no channel',
                 f'No channel is replaced after {runner.iter + 1} of {runner.max_iters} iterations: every scale is '
                 f'above the threshold of {threshold}. Increase sparsity.loss_weight, the learning rate of the '
-                'exchanging norms (optim_wrapper.paramwise_cfg.custom_keys), or the threshold.',
+                'exchanging norms (optim_wrapper.paramwise_cfg.exchanging_norms), or the threshold.',
             )
         counts = {  # channels that are below the threshold in every modality, by layer
             name: int(mask.all(0).sum()) for name, mask in replaced.items() if len(mask) > 1 and mask.all(0).any()

@@ -10,7 +10,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from .exchange import exchange_parts, split_modalities
 
-# torch < 2.2 has it in another place
+# Older versions of torch have it in torch._dynamo
 _is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
 NORMS = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm)
 LAYER_NORM_CHANNEL_DIMS = {
@@ -73,7 +73,10 @@ class ExchangeNorm(nn.Module):
     @property
     def replaced(self) -> Tensor:
         """Mask of the channels below the threshold, which are replaced, ``(M, C)`` bool."""
-        return self.scales.abs() < (self.threshold or 0)
+        return self._replaced(self.norms)
+
+    def _replaced(self, norms: Iterable[Any]) -> Tensor:
+        return _stack(norms, 'weight').detach().abs() < (self.threshold or 0)
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         """Normalizes and exchanges.
@@ -96,7 +99,7 @@ class ExchangeNorm(nn.Module):
             parts: Sequence[Tensor] = split_modalities(x, len(norms))
         else:
             parts = [norm(part, **kwargs) for norm, part in zip(norms, split_modalities(x, len(norms)))]
-            replaced = None if self.threshold is None else _stack(norms, 'weight').detach().abs() < self.threshold
+            replaced = None if self.threshold is None else self._replaced(norms)
         if replaced is not None:
             channel_dim = -1 if kwargs.get('data_format') == 'channel_last' else self.channel_dim
             parts = exchange_parts(parts, replaced, channel_dim)
@@ -124,7 +127,7 @@ class ExchangeNorm(nn.Module):
         if self._cache is None or self._cache[0] != key:
             scale = _stack(norms, 'weight') * (_stack(norms, 'running_var') + norms[0].eps).rsqrt()  # (M, C)
             shift = _stack(norms, 'bias') - _stack(norms, 'running_mean') * scale
-            replaced = None if self.threshold is None else _stack(norms, 'weight').abs() < self.threshold
+            replaced = None if self.threshold is None else self._replaced(norms)
             shape = (len(norms), 1, -1, *[1] * (x.dim() - 2))
             self._cache = key, (*(values.to(x.dtype).view(shape) for values in (scale, shift)), replaced)
         return self._cache[1]

@@ -8,6 +8,8 @@ from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import nn
 
+from .head import SharedClassifierHead
+
 IGNORE_INDEX = 255  # value of unlabeled pixels after LoadLabels
 
 
@@ -36,11 +38,8 @@ def check_decode_head(head: Any) -> None:
         )
     name = type(head).__name__
     methods = ('loss', 'loss_by_feat', 'predict', 'predict_by_feat')
-    own = [
-        method
-        for method in methods
-        if _defining_module(type(head), method) not in ('mmseg.models.decode_heads.decode_head', __package__ + '.head')
-    ]
+    per_branch = {getattr(kind, method) for kind in (BaseDecodeHead, SharedClassifierHead) for method in methods}
+    own = [method for method in methods if getattr(type(head), method, None) not in per_branch]
     if not isinstance(head, BaseDecodeHead) or isinstance(head, BaseCascadeDecodeHead) or own or name == 'DMHead':
         reason = f'it has its own {", ".join(own)}' if own else 'it needs another kind of features'
         raise ValueError(
@@ -74,8 +73,3 @@ def check_ignore_index(head: nn.Module, key: str) -> None:
             f'{key}.ignore_index={head.ignore_index}, but LoadLabels sets unlabeled pixels to {IGNORE_INDEX}: remove '
             f'ignore_index from the head, and set it in the data set if its files use another value.'
         )
-
-
-def _defining_module(cls: type, method: str) -> str:
-    """Name of the module that defines a method of a class; an empty string if there is none."""
-    return getattr(getattr(cls, method, None), '__module__', '')

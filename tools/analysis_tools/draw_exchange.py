@@ -9,6 +9,7 @@ ensemble are in the last row. As far as possible, the replaced channels are spre
 
 import argparse
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 import torch
@@ -37,16 +38,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def find_layer(model: nn.Module, name: str) -> tuple[str, ExchangeNorm]:
+def find_layer(model: nn.Module, name: Optional[str]) -> tuple[str, ExchangeNorm]:
     """Returns the exchanging norm whose name ends in ``name``; without a name, the middle one.
 
     Raises:
         SystemExit: if no norm or more than one norm has such a name.
     """
     norms = list(exchanging_norms(model))
-    found = [(key, norm) for key, norm in norms if name and f'.{key}'.endswith(f'.{name}')] or (
-        [] if name else norms[len(norms) // 2 : len(norms) // 2 + 1]
-    )
+    if name is None:
+        found = norms[len(norms) // 2 :][:1]
+    else:
+        found = [(key, norm) for key, norm in norms if f'.{key}'.endswith(f'.{name}')]
     if len(found) != 1:
         raise SystemExit(
             f'--layer {name} matches {len(found)} exchanging norms: use the name of one of '
