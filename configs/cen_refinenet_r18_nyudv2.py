@@ -5,15 +5,13 @@ _base_ = [
     '_base_/schedules/adamw_80e.py',
     '_base_/default_runtime.py',
 ]
-crop_size = (192, 256)
 train_pipeline = [
-    *_base_.load,
-    dict(type='cen_mm.LoadLabels'),
-    dict(type='cen_mm.AlignToLabel'),
-    dict(type='cen_mm.RandomScale', low=0.5, high=1.25, min_side=crop_size[0]),
-    dict(type='cen_mm.CenterPad', size=crop_size, pad_val=dict(img=(103, 116, 123), depth=0, gt_seg_map=255)),
+    dict(type='cen_mm.LoadModalities'),
+    dict(type='cen_mm.LoadLabels', crop_to_label=True),
+    dict(type='cen_mm.RandomScale', low=0.5, high=1.25, min_side=192),
+    dict(type='cen_mm.CenterPad', size=(192, 256), pad_val=dict(img=(103, 116, 123))),
     dict(type='cen_mm.RandomFlip', prob=0.5),
-    dict(type='cen_mm.RandomCrop', crop_size=crop_size),
+    dict(type='cen_mm.RandomCrop', crop_size=(192, 256)),
     dict(type='cen_mm.PackModalities'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -43,7 +43,10 @@ def draw_images(cfg: Config, args: argparse.Namespace) -> None:
 def set_available_modalities(cfg: Config, names: list[str]) -> None:
     """Restricts the test data set and the model to these modalities."""
     dataset = cfg.test_dataloader.dataset
-    dataset['inputs' if 'inputs' in dataset else 'modalities'] = names  # translation or segmentation
+    if 'inputs' in dataset:  # translation
+        dataset.inputs = names
+    else:
+        dataset.modalities = {name: dataset.modalities[name] for name in names if name in dataset.modalities}
     cfg.model.available_modalities = names
 
 

@@ -1,12 +1,11 @@
 """NYU Depth v2 in the layout of the authors' code."""
 
-from typing import Sequence
-
-from mmengine import fileio
-from mmseg.datasets import BaseSegDataset
+from pathlib import PurePosixPath
+from typing import Iterable, Optional
 
 from ..registry import DATASETS
-from .transforms.shared_geometry import check_pipeline
+from .files import read_list
+from .multimodal import MultimodalDataset
 
 CLASSES = (
     'wall', 'floor', 'cabinet', 'bed', 'chair', 'sofa', 'table', 'door', 'window', 'bookshelf', 'picture', 'counter',
@@ -31,7 +30,7 @@ def voc_palette(num_colors: int) -> list[list[int]]:
 
 
 @DATASETS.register_module()
-class NYUDepthV2Dataset(BaseSegDataset):
+class NYUDepthV2Dataset(MultimodalDataset):
     """Indoor scenes with RGB, depth, optional further modalities, and labels of 40 classes.
 
     Layout::
@@ -41,82 +40,49 @@ class NYUDepthV2Dataset(BaseSegDataset):
         ├── rgb/                    8-bit color
         ├── masks/                  8-bit, classes 0 to 39, 255 = unlabeled; may cover only the center of the image
         ├── depth/                  16-bit, same size as the RGB image, 0 = missing
-        └── normal/, reshading/, ..  any other modality: 8-bit, same size as the RGB image, same file names as depth
+        └── normal/, hha/, ..       any other modality, with the file names of depth
 
-    To use fewer classes, pass ``metainfo=dict(classes=['wall', ..])`` as in mmseg; all others become unlabeled.
+    The paths of RGB, depth and labels are those in the list file. Other modalities need a pattern, such as
+    ``normal='normal/{}.png'``; ``{}`` stands for the name of the depth file. To use fewer classes, pass
+    ``metainfo=dict(classes=['wall', ..])`` as in mmseg; all others become unlabeled.
 
     Args:
-        modalities: modalities to load: ``rgb``, ``depth`` or the name of another modality's folder. Files of other
-            modalities are never read and need not exist.
-        **kwargs: arguments of mmseg's BaseSegDataset.
+        modalities: settings of each modality, as in :class:`MultimodalDataset`.
+        label: settings of the labels. None: the labels are not read.
+        **kwargs: arguments of :class:`MultimodalDataset`.
 
     Raises:
-        FileNotFoundError: if the list file or a file listed in it does not exist.
-        ValueError: if the pipeline contains a transform that does not move all modalities, if a line of the list file
-            does not have three columns, or if ``modalities`` is a string, is empty
-            or has duplicates.
+        ValueError: if a line of the list file does not have three columns, or a modality has neither a column nor a
+            path.
     """
 
     METAINFO = dict(classes=CLASSES, palette=voc_palette(len(CLASSES)))
 
-    def __init__(self, modalities: Sequence[str] = ('rgb', 'depth'), **kwargs):
-        if isinstance(modalities, str) or not modalities or len(set(modalities)) < len(modalities):
-            raise ValueError(
-                f'{type(self).__name__}.modalities is {modalities!r}: '
-                'give a list of at least one modality, without duplicates.'
-            )
-        self.modalities = tuple(modalities)
-        super().__init__(**kwargs)
-        if self.modalities != ('rgb',):
-            check_pipeline(self.pipeline.transforms)
+    def __init__(self, modalities: dict, label: Optional[dict] = {}, **kwargs):  # noqa: B006
+        super().__init__(modalities, label, **kwargs)
 
-    def load_data_list(self) -> list[dict]:
-        """Reads the list file.
-
-        Returns:
-            One dict per line: ``img_path``, ``modality_paths`` {name: path}, ``seg_map_path`` and mmseg's keys.
-            ``img_path`` is the RGB file or, without RGB, the file of the first modality: mmseg's pipelines start from
-            an image. In the second case, it only provides the image size and is not packed.
-        """
-        if not fileio.exists(self.ann_file, backend_args=self.backend_args):
-            raise FileNotFoundError(
-                f'The list file {self.ann_file} does not exist: set data_root to the folder of '
-                f'{type(self).__name__} and ann_file to its list file.'
-            )
-        data_list = []
-        lines = fileio.get_text(self.ann_file, backend_args=self.backend_args).splitlines()
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            columns = line.strip().split('\t')
+    def list_samples(self) -> Iterable[tuple[str, dict[str, str]]]:
+        """Reads the list file."""
+        for name, modality in self.modalities.items():
+            if name not in ('rgb', 'depth') and '{}' not in modality.path:
+                raise ValueError(
+                    f'{type(self).__name__}.modalities.{name} has no path: give one, such as {name}='
+                    f"'{name}/{{}}.png', because the list file names only RGB, label and depth."
+                )
+        samples = []
+        for source, line in read_list(self.ann_file, type(self).__name__, self.backend_args):
+            columns = [column.strip() for column in line.split('\t')]
             if len(columns) != 3:
                 raise ValueError(
-                    f'{self.ann_file}, line {number} has {len(columns)} columns instead of 3: write '
-                    'the paths of image, label and depth, separated by tabs.'
+                    f'{source} has {len(columns)} columns instead of 3: write the paths of image, label and depth, '
+                    'separated by tabs.'
                 )
-            image, label, depth = (column.strip() for column in columns)
-            listed, file_name = dict(rgb=image, depth=depth), depth.partition('/')[2]
-            paths = {name: self._path(listed.get(name, f'{name}/{file_name}')) for name in self.modalities}
-            label = self._path(label)
-            for path in (*paths.values(), label):
-                if not fileio.exists(path, backend_args=self.backend_args):
-                    raise FileNotFoundError(
-                        f'{path}, required by {self.ann_file}, line {number}, does not exist: add the file or remove '
-                        'the line.'
-                    )
-            data_list.append(
-                dict(
-                    img_path=paths.get('rgb', next(iter(paths.values()))),
-                    modality_paths=paths,
-                    seg_map_path=label,
-                    num_classes=len(self.metainfo['classes']),
-                    label_map=self.label_map,
-                    reduce_zero_label=self.reduce_zero_label,
-                    ignore_index=self.ignore_index,
-                    seg_fields=[],
-                )
-            )
-        return data_list
-
-    def _path(self, name: str) -> str:
-        return fileio.join_path(self.data_root or '', name)
+            listed = dict(zip(('rgb', 'label', 'depth'), columns))
+            depth = PurePosixPath(listed['depth']).with_suffix('')
+            name_in_folder = str(depth.relative_to(depth.parts[0]))
+            paths = {
+                name: modality.path.replace('{}', name_in_folder) if modality.path else listed[name]
+                for name, modality in self.modalities.items()
+            }
+            samples.append((source, {**paths, 'label': listed['label']} if self.label else paths))
+        return samples

@@ -8,7 +8,7 @@ from .preprocessor import MultimodalDataPreProcessor
 from .refinenet import RefineNetNeck
 from .segmentor import CENSegmentor
 from .tta import MultimodalTTAModel
-from .visualizer import MultimodalVisualizer
+from .visualizer import MultimodalVisualizationHook, MultimodalVisualizer
 from .winograd import WinogradConv2d
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     'MultimodalDataPreProcessor',
     'MultimodalIoUMetric',
     'MultimodalTTAModel',
+    'MultimodalVisualizationHook',
     'MultimodalVisualizer',
     'RefineNetNeck',
     'SelfAttentionFusion',

@@ -67,6 +67,7 @@ class FusionSegmentor(CENSegmentor):
 
     def maps(self, inputs: Tensor) -> Sequence[Tensor]:
         """Computes the maps of the backbones, ``(M * B, C_i, H_i, W_i)``; early fusion: ``(B, C_i, H_i, W_i)``."""
+        inputs = self.adapter(inputs, self.modalities)
         x = inputs if self.fusion is None else stack_modalities(inputs, len(self.modalities))
         return self.backbone(x.contiguous(memory_format=torch.channels_last))
 

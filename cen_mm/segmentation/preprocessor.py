@@ -5,9 +5,12 @@ from typing import Sequence
 
 import torch
 from mmseg.models import SegDataPreProcessor
+from torch import Tensor
 
 from ..exchange.ensemble import check_modalities
 from ..registry import MODELS
+
+KEYS = ('mean', 'std', 'channels', 'bgr_to_rgb', 'pad_val')
 
 
 @MODELS.register_module()
@@ -18,69 +21,103 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
     the preprocessor selects those of the model, so one pipeline serves several models.
 
     Args:
-        modalities: for each name a dict with the keys ``mean`` and ``std``: lists of three values in the unit of the
+        modalities: for each name a dict with the keys ``mean`` and ``std``: one value per channel, in the unit of the
             packed images (0 to 255 for 8-bit images, meters for depth), in the channel order of the network;
-            ``bgr_to_rgb`` (default False): whether to swap the first and third channel; ``pad_val`` (default 0): the
-            padding value in the same unit, a number or a list of one per channel.
+            ``channels`` (default 3): number of channels, other than 3 if the segmentor converts them with a 1x1
+            convolution (images with one channel are tiled to three); ``bgr_to_rgb`` (default False): whether to
+            reverse the order of the channels; ``pad_val``: the padding value in the same unit, a number or a list of
+            one per channel (default: the mean).
         **kwargs: arguments of mmseg's SegDataPreProcessor: ``size``, ``size_divisor``, ``seg_pad_val``, ``test_cfg``.
 
     Raises:
-        ValueError: for invalid modality names, or a modality with missing or unknown keys.
+        ValueError: for invalid modality names, or a modality with missing, unknown or invalid keys.
     """
 
     def __init__(self, modalities: dict[str, dict], **kwargs):
         check_modalities(list(modalities))
         for name, settings in modalities.items():
-            unknown = set(settings) - {'mean', 'std', 'bgr_to_rgb', 'pad_val'}
-            if unknown or 'mean' not in settings or 'std' not in settings:
-                raise ValueError(
-                    f'data_preprocessor.modalities.{name} has the keys {sorted(settings)}: '
-                    'mean and std are required, bgr_to_rgb and pad_val are optional, other keys are not allowed.'
-                )
+            _check(name, settings)
         mean = list(chain.from_iterable(m['mean'] for m in modalities.values()))
         std = list(chain.from_iterable(m['std'] for m in modalities.values()))
         super().__init__(mean=mean, std=std, **kwargs)
         self.modalities = tuple(modalities)
-        order, pad_val = [], []
+        self.channels = num_channels(modalities)
+        self.reversed = {name for name, settings in modalities.items() if settings.get('bgr_to_rgb')}
+        pad_val = []
         for settings in modalities.values():
-            channels = range(len(order), len(order) + len(settings['mean']))
-            order += reversed(channels) if settings.get('bgr_to_rgb') else channels
-            value = settings.get('pad_val', 0)
-            pad_val += value if isinstance(value, (list, tuple)) else [value] * len(channels)
-        self.order = order
+            value = settings.get('pad_val', settings['mean'])
+            pad_val += value if isinstance(value, (list, tuple)) else [value] * len(settings['mean'])
         self.register_buffer('normalized_pad', (torch.tensor(pad_val).view(-1, 1, 1) - self.mean) / self.std, False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Selects, reorders, normalizes, pads and stacks the images of one batch, on the model's device.
+        """Selects, converts, normalizes, pads and stacks the images of one batch, on the model's device.
 
         Args:
-            data: ``inputs``, B images ``(3P, H, W)`` of the P packed modalities; ``data_samples``, B samples or None.
+            data: ``inputs``, for each modality B images ``(C, H, W)``; ``data_samples``, B samples or None.
             training: whether labels are padded too.
 
         Returns:
-            ``inputs``, ``(B, 3M, H, W)`` float32, and ``data_samples``.
+            ``inputs``, ``(B, 3M, H, W)`` float32 (C instead of 3 for modalities with ``channels``), and
+            ``data_samples``.
 
         Raises:
-            ValueError: if the pipeline does not pack all modalities of the model.
+            ValueError: if a modality of the model is not in ``inputs``, or has another number of channels.
         """
-        samples = data.get('data_samples') or []
-        order = self._order_in(samples[0].get('modalities', self.modalities)) if samples else self.order
-        for sample in samples:
+        data = self.cast_data(data)  # to the device: the packed types are smaller than float32
+        packed = data['inputs']
+        if missing := [name for name in self.modalities if name not in packed]:
+            raise ValueError(
+                f'The pipeline packs {list(packed)}, but data_preprocessor.modalities also has {missing}: '
+                "add them to the data set's modalities, or remove them from the preprocessor."
+            )
+        batch = zip(*(packed[name] for name in self.modalities))
+        inputs = [torch.cat([self._convert(*pair) for pair in zip(self.modalities, images)]) for images in batch]
+        for sample in data.get('data_samples') or []:
             sample.set_metainfo(dict(modalities=self.modalities))
-        sizes = [image.shape[1:] for image in data['inputs']]
-        data = super().forward({**data, 'inputs': [image[order] for image in data['inputs']]}, training)
+            if 'gt_sem_seg' in sample:
+                sample.gt_sem_seg.data = sample.gt_sem_seg.data.long()
+        sizes = [image.shape[1:] for image in inputs]
+        data = super().forward({**data, 'inputs': inputs}, training)
         for image, (height, width) in zip(data['inputs'], sizes):
             image[:, height:] = self.normalized_pad
             image[:, :, width:] = self.normalized_pad
         return data
 
-    def _order_in(self, packed: Sequence[str]) -> list[int]:
-        """Returns the indices of the model's channels among the packed channels, three per modality."""
-        missing = [name for name in self.modalities if name not in packed]
-        if missing:
+    def _convert(self, name: str, image: Tensor) -> Tensor:
+        """Converts a packed image ``(C, H, W)`` of any type to float32, in the network's channel order, tiled."""
+        want = self.channels[name]
+        image = image.float()
+        if len(image) == 1 and want == 3:
+            return image.expand(3, -1, -1)
+        if len(image) != want:
             raise ValueError(
-                f'The pipeline packs {list(packed)}, but data_preprocessor.modalities also has {missing}: '
-                "add them to the data set's modalities and to the pipeline, or remove them from the preprocessor."
+                f'The images of {name} have {len(image)} channels, but data_preprocessor.modalities.{name} is for '
+                f'{want}: set channels={len(image)} with as many values in mean and std, or select channels in the '
+                'data set.'
             )
-        starts = [3 * packed.index(name) for name in self.modalities]
-        return [starts[i // 3] + i % 3 for i in self.order]
+        return image.flip(0) if name in self.reversed else image
+
+
+def num_channels(modalities: dict[str, dict]) -> dict[str, int]:
+    """Returns the number of channels per modality, from the settings in ``data_preprocessor.modalities``."""
+    return {name: settings.get('channels', 3) for name, settings in modalities.items()}
+
+
+def _check(name: str, settings: dict) -> None:
+    """Raises ValueError unless the settings of a modality are complete and match each other."""
+    key = f'data_preprocessor.modalities.{name}'
+    if set(settings) - set(KEYS) or 'mean' not in settings or 'std' not in settings:
+        raise ValueError(
+            f'{key} has the keys {sorted(settings)}: mean and std are required, channels, bgr_to_rgb and pad_val are '
+            'optional, other keys are not allowed.'
+        )
+    channels = settings.get('channels', 3)
+    values: dict[str, Sequence] = {'mean': settings['mean'], 'std': settings['std']}
+    if isinstance(settings.get('pad_val'), (list, tuple)):
+        values['pad_val'] = settings['pad_val']
+    for part, value in values.items():
+        if not isinstance(value, (list, tuple)) or len(value) != channels:
+            raise ValueError(
+                f'{key}.{part} is {value}: give a list of {channels} values, one per channel'
+                + (' (images with one channel are tiled to three).' if channels == 3 else '.')
+            )

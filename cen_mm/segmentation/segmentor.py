@@ -23,7 +23,9 @@ from ..exchange import (
     use_available_modalities,
 )
 from ..registry import MODELS
+from .adapter import ChannelAdapter
 from .checks import check_auxiliary_heads, check_backbone, check_decode_head
+from .preprocessor import num_channels
 
 
 @MODELS.register_module()
@@ -69,6 +71,7 @@ class CENSegmentor(EncoderDecoder):
         **kwargs,
     ):
         modalities = list(data_preprocessor['modalities'])
+        channels = num_channels(data_preprocessor['modalities'])
         owners = modalities if per_modality_norms else ['all']
         check_backbone(backbone)
         backbone = ConfigDict(backbone, modalities=owners)
@@ -77,6 +80,7 @@ class CENSegmentor(EncoderDecoder):
             settings = {name: data_preprocessor['modalities'][name] for name in available_modalities}
             data_preprocessor = {**data_preprocessor, 'modalities': settings}
         super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
+        self.adapter = ChannelAdapter(channels)
         if self.with_auxiliary_head:
             heads = self.auxiliary_head if isinstance(self.auxiliary_head, nn.ModuleList) else [self.auxiliary_head]
             check_auxiliary_heads(heads, getattr(getattr(self, 'neck', None), 'num_maps', None))
@@ -111,6 +115,11 @@ class CENSegmentor(EncoderDecoder):
         return (*self.available_modalities, ENSEMBLE)
 
     @property
+    def in_channels(self) -> int:
+        """Number of channels of the input."""
+        return sum(self.data_preprocessor.channels.values())
+
+    @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the modalities, in the order in which they are stacked."""
         return self.ensemble.modalities
@@ -124,7 +133,8 @@ class CENSegmentor(EncoderDecoder):
         """Computes the logits of every branch and of the ensemble, before they are resized.
 
         Args:
-            inputs: normalized images, ``(B, 3M, H, W)``; ``(B, 3P, H, W)`` if only P modalities are available.
+            inputs: normalized images, ``(B, 3M, H, W)``; ``(B, 3P, H, W)`` if only P modalities are available. A
+                modality with ``channels`` in the preprocessor has as many instead of three.
             available_modalities: names of the modalities in ``inputs``, in their order. None: those of the model's
                 argument ``available_modalities``.
 
@@ -136,6 +146,7 @@ class CENSegmentor(EncoderDecoder):
             ValueError: for unknown names, or another number of channels.
         """
         names = self.available_modalities if available_modalities is None else available_modalities
+        inputs = self.adapter(inputs, names)
         with use_available_modalities(self, names, inputs):
             return self.ensemble(self.decode_head(self.extract_feat(inputs)))
 
@@ -153,7 +164,7 @@ class CENSegmentor(EncoderDecoder):
         Returns:
             Losses and accuracies by name; ``loss_sparsity`` is the penalty. A dropped modality has no entries.
         """
-        inputs, names = self._drop_modality(inputs)
+        inputs, names = self._drop_modality(self.adapter(inputs, self.available_modalities))
         losses = {}
         with use_available_modalities(self, names, inputs):
             features = self.extract_feat(inputs)

@@ -1,34 +1,59 @@
 """Drawing inputs, label and the predictions of all branches into one image per sample."""
 
-from pathlib import Path
-from typing import Optional, Sequence
+import os.path as osp
+from typing import Any, Optional, Sequence, Union
 
 import cv2
 import mmcv
 import numpy as np
 from mmengine.dist import master_only
+from mmengine.runner import Runner
+from mmseg.engine.hooks import SegVisualizationHook
 from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
+from torch import Tensor
 
 from ..exchange import ENSEMBLE
-from ..registry import VISUALIZERS
+from ..registry import HOOKS, VISUALIZERS
 
 TILE_WIDTH = 320  # pixels; smaller tiles are enlarged, so that their titles are readable
+
+
+@HOOKS.register_module()
+class MultimodalVisualizationHook(SegVisualizationHook):
+    """mmseg's visualization hook, which draws the images of the pipeline instead of reading the files again."""
+
+    def _after_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[SegDataSample], mode: str = 'val'
+    ) -> None:
+        if not self.draw or mode == 'train' or not self.every_n_inner_iters(batch_idx, self.interval):
+            return
+        inputs = data_batch['inputs']
+        inputs = inputs if isinstance(inputs, dict) else inputs[0]  # test-time augmentation: the first one
+        for i, output in enumerate(outputs):
+            self._visualizer.add_datasample(
+                f'{mode}_{osp.basename(output.img_path)}',
+                {name: images[i] for name, images in inputs.items()},
+                data_sample=output,
+                show=self.show,
+                wait_time=self.wait_time,
+                step=runner.iter,
+            )
 
 
 @VISUALIZERS.register_module()
 class MultimodalVisualizer(SegLocalVisualizer):
     """Draws a row with the modalities and the label, a row with the predictions of all branches, and a legend.
 
-    Modalities with one channel, such as depth, are drawn in the viridis colormap between their 2nd and 98th
-    percentile; missing values (0) are black. Unlabeled pixels are black.
+    Modalities other than 8-bit color images, such as depth, are drawn in the viridis colormap between their 2nd and
+    98th percentile (of the mean over their channels); missing values (0) are black. Unlabeled pixels are black.
     """
 
     @master_only
     def add_datasample(
         self,
         name: str,
-        image: np.ndarray,
+        image: Union[np.ndarray, dict[str, Tensor]],
         data_sample: Optional[SegDataSample] = None,
         draw_gt: bool = True,
         draw_pred: bool = True,
@@ -42,8 +67,9 @@ class MultimodalVisualizer(SegLocalVisualizer):
 
         Args:
             name: name of the image.
-            image: RGB, ``(H, W, 3)``; drawn if the sample has no paths of its modalities.
-            data_sample: sample with ``modality_paths`` in its metainfo, ``gt_sem_seg`` and ``pred_sem_seg``.
+            image: packed images {name: ``(C, H, W)``} of the modalities, or one RGB image ``(H, W, 3)``.
+            data_sample: sample with ``gt_sem_seg`` and ``pred_sem_seg``. If its metainfo has ``modalities``, only
+                those are drawn.
             draw_gt: whether to draw the label.
             draw_pred: whether to draw the predictions.
             show: whether to open a window instead of writing the image.
@@ -53,9 +79,10 @@ class MultimodalVisualizer(SegLocalVisualizer):
             with_labels: whether to draw the legend.
         """
         palette = np.vstack([self.dataset_meta['palette'], np.zeros((256 - len(self.dataset_meta['palette']), 3))])
-        paths = data_sample.get('modality_paths', {})
-        used = data_sample.get('modalities', paths)
-        tiles = {key: read_modality(path) for key, path in paths.items() if key in used} or {'image': image}
+        data_sample = SegDataSample() if data_sample is None else data_sample
+        images = image if isinstance(image, dict) else {'image': np.asarray(image).transpose(2, 0, 1)}
+        used = data_sample.get('modalities', images)
+        tiles = {key: to_picture(tile, bgr=key == 'rgb') for key, tile in images.items() if key in used}
         maps = {}
         if draw_gt and 'gt_sem_seg' in data_sample:
             maps['label'] = data_sample.gt_sem_seg.data
@@ -65,8 +92,8 @@ class MultimodalVisualizer(SegLocalVisualizer):
             maps.update({name: predictions.get(name) for name in branches})
             maps[ENSEMBLE] = predictions.data
         maps = {key: value.squeeze(0).cpu().numpy().astype(np.uint8) for key, value in maps.items()}
-        shape = next((labels.shape for labels in maps.values()), image.shape[:2])
-        inputs = [title(center_crop(tile, shape), key) for key, tile in tiles.items()]
+        shape = next((labels.shape for labels in maps.values()), next(iter(tiles.values())).shape[:2])
+        inputs = [title(cv2.resize(tile, shape[::-1]), key) for key, tile in tiles.items()]
         drawn = [title(palette[labels].astype(np.uint8), _map_title(key)) for key, labels in maps.items()]
         canvas = _grid(inputs + drawn, len(inputs) + ('label' in maps))
         if with_labels and maps:
@@ -91,22 +118,26 @@ class MultimodalVisualizer(SegLocalVisualizer):
         return legend
 
 
-def read_modality(path: str) -> np.ndarray:
-    """Reads a file as an RGB image ``(H, W, 3)`` uint8; one channel is drawn in viridis, with zeros in black."""
-    image = cv2.imread(str(Path(path)), cv2.IMREAD_UNCHANGED)
-    if image.ndim == 3:
-        return mmcv.bgr2rgb(image[..., :3])
-    valid = image > 0
-    low, high = np.percentile(image[valid], (2, 98)) if valid.any() else (0, 1)
-    scaled = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
+def to_picture(image: Any, bgr: bool = False) -> np.ndarray:
+    """Converts a packed image to a picture.
+
+    Args:
+        image: ``(C, H, W)``. 8-bit color is drawn as it is; else the mean over the channels is drawn in viridis
+            between its 2nd and 98th percentile, with zeros in black.
+        bgr: whether a color image is in BGR order.
+
+    Returns:
+        RGB, ``(H, W, 3)`` uint8.
+    """
+    image = np.asarray(image)
+    if len(image) == 3 and image.dtype == np.uint8:
+        return np.ascontiguousarray((image[::-1] if bgr else image).transpose(1, 2, 0))
+    values = image.astype(np.float32).mean(0)
+    valid = values != 0
+    low, high = np.percentile(values[valid], (2, 98)) if valid.any() else (0, 1)
+    scaled = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
     colored = cv2.applyColorMap((255 * scaled).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
     return mmcv.bgr2rgb(colored * valid[..., None].astype(np.uint8))
-
-
-def center_crop(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Crops the center of ``(H, W, 3)``, because predictions may cover the region of the label only."""
-    top, left = ((have - want) // 2 for have, want in zip(image.shape[:2], shape))
-    return image[top : top + shape[0], left : left + shape[1]]
 
 
 def title(image: np.ndarray, text: str) -> np.ndarray:

@@ -5,6 +5,6 @@ custom_imports = dict(imports=['cen_mm'], allow_failed_imports=False)
 visualizer = dict(type='cen_mm.MultimodalVisualizer', vis_backends=_base_.vis_backends, name='visualizer')
 default_hooks = dict(
     checkpoint=dict(save_best='mIoU'),  # of the ensemble
-    visualization=dict(type='SegVisualizationHook'),
+    visualization=dict(type='cen_mm.MultimodalVisualizationHook'),
 )
 tta_model = dict(type='cen_mm.MultimodalTTAModel')

@@ -194,13 +194,13 @@ def test_configs_load_the_converted_data_sets(command_outputs, config, monkeypat
     sample = dataset[0]
     number = int(Path(dataset.get_data_info(0)['img_path']).stem)
     rgb, mask, depth = read_images(out, number)
-    inputs = sample['inputs'].numpy()
-    assert np.array_equal(inputs[2::-1].transpose(1, 2, 0), rgb)
-    assert np.array_equal(inputs[3], depth.astype(np.float32) / np.float32(5000))
+    inputs = {name: image.numpy() for name, image in sample['inputs'].items()}
+    assert np.array_equal(inputs['rgb'][::-1].transpose(1, 2, 0), rgb)
+    assert np.array_equal(inputs['depth'][0], depth.astype(np.float32) / np.float32(5000))
     assert np.array_equal(sample['data_samples'].gt_sem_seg.data[0].numpy(), mask)
     assert len(dataset.metainfo['classes']) == cfg.model.decode_head.num_classes == len(dataset.metainfo['palette'])
     assert len(train) == 2
-    assert train[0]['inputs'].shape == (6, 500, 500)
+    assert {image.shape for image in train[0]['inputs'].values()} == {(3, 500, 500)}
 
 
 @pytest.mark.parametrize(('source', 'total'), [('nyu_source', 4), ('sun_source', 3)])

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 import torch
 from mmcv.transforms import Compose
-from mmengine.registry import DATASETS, TRANSFORMS
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, MODELS, TRANSFORMS
+
+from cen_mm.datasets.modality import Modality
 
 HEIGHT, WIDTH = 96, 128
 
@@ -24,6 +27,7 @@ def coordinates(tmp_path) -> dict:
     paths = {name: str(tmp_path / f'{name}.png') for name in ('rgb', 'depth', 'label')}
     return dict(
         img_path=paths['rgb'], modality_paths=dict(rgb=paths['rgb'], depth=paths['depth']),
+        modality_settings=dict(rgb=Modality(), depth=Modality(dtype='uint16', scale=5000)),
         seg_map_path=paths['label'],
         label_map=None, num_classes=255, reduce_zero_label=False, seg_fields=[],
     )  # fmt: skip
@@ -39,9 +43,10 @@ def test_training_pipeline_keeps_image_depth_and_label_aligned(config, coordinat
         step.update(dict(size=(120, 120)) if 'CenterPad' in step.type else {})
         step.update(dict(crop_size=(120, 120)) if 'RandomCrop' in step.type else {})
     packed = Compose([TRANSFORMS.build(step) for step in pipeline])(coordinates)
-    image, label = packed['inputs'].numpy(), packed['data_samples'].gt_sem_seg.data[0].numpy()
-    assert image.shape == (6, 120, 120)
-    number = np.round(image[3].astype(float) * cfg.depth_scale).astype(int) - 1
+    image, depth = packed['inputs']['rgb'].numpy(), packed['inputs']['depth'].numpy()
+    label = packed['data_samples'].gt_sem_seg.data[0].numpy()
+    assert image.shape == depth.shape == (3, 120, 120)
+    number = np.round(depth[0].astype(float) * 5000).astype(int) - 1
     x, y = number % WIDTH, number // WIDTH
     inside = label != 255
     assert inside.mean() > 0.2
@@ -61,43 +66,42 @@ def test_test_pipelines_keep_the_label_unchanged(config, coordinates, name):
     for image, sample in zip(images, samples):
         assert np.array_equal(sample.gt_sem_seg.data[0].numpy(), full_label)
         assert sample.ori_shape == full_label.shape
-        assert sample.img_shape == tuple(image.shape[1:])
-        number = np.round(image[3].numpy().astype(float) * 5000).astype(int) - 1
-        assert np.percentile(np.abs(image[2].numpy() / 2 - number % WIDTH), 90) <= 1.5
+        assert sample.img_shape == tuple(image['rgb'].shape[1:])
+        number = np.round(image['depth'][0].numpy().astype(float) * 5000).astype(int) - 1
+        assert np.percentile(np.abs(image['rgb'][2].numpy() / 2 - number % WIDTH), 90) <= 1.5
 
 
-def authors_sample(parity) -> dict:
+@pytest.fixture
+def authors_files(parity, tmp_path):
+    """The authors' sample as a data set of one image."""
     data = parity('data_and_metrics.npz')
-    return dict(
-        img=np.ascontiguousarray(data['seg_rgb'][..., ::-1]),
-        depth=data['seg_depth'].astype(np.float32) / np.float32(5000),
-        gt_seg_map=data['seg_mask'],
-        modality_paths=dict(rgb='', depth=''),
-        modality_fields=['depth'],
-        seg_fields=['gt_seg_map'],
-    )
+    images = dict(rgb=data['seg_rgb'][..., ::-1], masks=data['seg_mask'], depth=data['seg_depth'].astype(np.uint16))
+    for folder, image in images.items():
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / '0.png'), image)
+    for name in ('train.txt', 'val.txt'):
+        (tmp_path / name).write_text('rgb/0.png\tmasks/0.png\tdepth/0.png\n')
+    return tmp_path
 
 
-def run_after_loading(pipeline: list[dict], preprocessor: dict, sample: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the network's input and the label after all transforms but loading, and after the preprocessor."""
-    from mmengine.registry import MODELS
-
-    packed = Compose([TRANSFORMS.build(step) for step in pipeline if 'Load' not in step.type])(sample)
-    batch = MODELS.build(preprocessor)(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]))
-    return batch['inputs'][0].numpy(), packed['data_samples'].gt_sem_seg.data[0].numpy()
+def network_input(dataset: dict, root, preprocessor: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the network's input and the label of a data set's first sample."""
+    packed = DATASETS.build({**dataset, 'data_root': str(root)})[0]
+    batch = MODELS.build(preprocessor)(pseudo_collate([packed]))
+    return batch['inputs'][0].numpy(), batch['data_samples'][0].gt_sem_seg.data[0].numpy()
 
 
-def test_test_pipeline_matches_authors(config, parity):
+def test_test_pipeline_matches_authors(config, parity, authors_files):
     data, cfg = parity('data_and_metrics.npz'), config('cen_refinenet_r101_nyudv2.py')
-    image, _ = run_after_loading(cfg.test_pipeline, cfg.data_preprocessor, authors_sample(parity))
+    image, _ = network_input(cfg.test_dataloader.dataset, authors_files, cfg.data_preprocessor)
     np.testing.assert_allclose(image[:3, ::3, ::3], data['seg_val_rgb'], atol=1e-5)
     for channel in image[3:]:
         assert np.array_equal(channel[::3, ::3], data['seg_val_depth'][0])
 
 
-def test_training_pipeline_matches_authors(config, parity, monkeypatch):
+def test_training_pipeline_matches_authors(config, parity, authors_files, monkeypatch):
     data, cfg = parity('data_and_metrics.npz'), config('cen_refinenet_r101_nyudv2.py')
-    for step in cfg.train_pipeline:
+    for step in cfg.train_dataloader.dataset.pipeline:
         step.update(dict(min_side=60) if 'RandomScale' in step.type else {})
         step.update(dict(size=(200, 200)) if 'CenterPad' in step.type else {})
         step.update(dict(crop_size=(160, 160)) if 'RandomCrop' in step.type else {})
@@ -105,7 +109,7 @@ def test_training_pipeline_matches_authors(config, parity, monkeypatch):
     offsets = iter(data['seg_crop_top_left'])
     monkeypatch.setattr(np.random, 'uniform', lambda *_: float(data['seg_scale']))
     monkeypatch.setattr(np.random, 'randint', lambda *_: next(offsets))
-    image, label = run_after_loading(cfg.train_pipeline, cfg.data_preprocessor, authors_sample(parity))
+    image, label = network_input(cfg.train_dataloader.dataset, authors_files, cfg.data_preprocessor)
     np.testing.assert_allclose(image[:3, ::4, ::4], data['seg_train_rgb'], atol=1e-5)
     assert np.array_equal(image[3:, ::4, ::4], data['seg_train_depth'])
     assert np.array_equal(label[::4, ::4], data['seg_train_mask'])
@@ -137,9 +141,7 @@ def test_evaluation_matches_authors(tiny_model, parity):
 
 
 def load(root, cfg, **options):
-    pipeline = options.pop('pipeline', cfg.test_pipeline)
-    dataset = dict(type='cen_mm.NYUDepthV2Dataset', data_root=str(root), ann_file='val.txt', pipeline=pipeline)
-    return DATASETS.build({**dataset, **options})
+    return DATASETS.build({**cfg.test_dataloader.dataset, 'data_root': str(root), **options})
 
 
 def test_reads_the_data_set_layout(nyudv2, config):
@@ -147,8 +149,10 @@ def test_reads_the_data_set_layout(nyudv2, config):
     assert len(dataset) in (4, 48)
     assert len(dataset.metainfo['classes']) == len(set(map(tuple, dataset.metainfo['palette']))) == 40
     sample = dataset[0]
-    assert sample['inputs'].shape[0] == 6
-    depth = sample['inputs'][3]
+    assert sample['inputs']['rgb'].dtype == torch.uint8
+    assert sample['inputs']['depth'].dtype == torch.float32
+    assert sample['data_samples'].gt_sem_seg.data.dtype == torch.uint8  # with RGB and depth, 8 bytes per pixel
+    depth = sample['inputs']['depth'][0]
     assert 0.5 <= depth[depth > 0].median() < 10  # meters
 
 
@@ -179,7 +183,7 @@ INVALID_FILES = {
     ),
     '8-bit depth': (
         lambda root: gray(root / 'depth/000004.png', 9, np.uint8), ValueError,
-        'depth/000004.png is 8-bit .* save depth in meters times 5000 as 16-bit',
+        "depth/000004.png is uint8, but depth is uint16: set dtype='uint8' for depth in the data set, and scale",
     ),
     'unreadable depth': (
         lambda root: (root / 'depth/000004.png').write_text('no image'), ValueError, '000004.png cannot be decoded'
@@ -193,7 +197,7 @@ INVALID_FILES = {
     ),
     'label larger than the image': (
         lambda root: gray(root / 'masks/000004.png', 3, np.uint8, (80, 96)), ValueError,
-        'masks/000004.png is 96x80, larger than its image',
+        'masks/000004.png is 96x80, but its image .*rgb/000004.png is 96x72: save it in the size of the image or of',
     ),
 }  # fmt: skip
 
@@ -219,57 +223,62 @@ def with_more_modalities(made_nyudv2):
     return made_nyudv2
 
 
+def paths(*names: str) -> dict:
+    return {name: f'{name}/{{}}.png' for name in names}
+
+
 def test_any_modalities_in_any_order(with_more_modalities, config):
     cfg = config('cen_refinenet_r101_nyudv2.py')
-    pipeline = [
-        dict(type='LoadImageFromFile'),
-        dict(type='cen_mm.LoadModality', key='curvature'),
-        *cfg.test_pipeline[1:],
-    ]
-    names = ['curvature', 'depth', 'rgb', 'normal']
-    packed = load(with_more_modalities, cfg, pipeline=pipeline, modalities=names)[0]
-    assert packed['data_samples'].modalities == tuple(names)
-    curvature, depth, rgb, normal = packed['inputs'].split(3)
+    depth = cfg.test_dataloader.dataset.modalities.depth
+    modalities = {'curvature': 'curvature/{}.png', 'depth': depth, **paths('rgb', 'normal')}
+    packed = load(with_more_modalities, cfg, modalities=modalities)[0]
+    assert packed['data_samples'].modalities == tuple(packed['inputs']) == tuple(modalities)
+    normal, curvature = packed['inputs']['normal'], packed['inputs']['curvature']
     assert np.array_equal(normal.permute(1, 2, 0).numpy(), IMAGE[..., ::-1])  # RGB order
-    assert all(np.array_equal(channel, IMAGE[..., 0]) for channel in curvature.numpy())
+    assert np.array_equal(curvature[0].numpy(), IMAGE[..., 0])
     rgb_depth = load(with_more_modalities, cfg)[0]['inputs']
-    assert torch.equal(rgb_depth, torch.cat([rgb, depth]))
+    assert all(torch.equal(rgb_depth[name], packed['inputs'][name]) for name in ('rgb', 'depth'))
 
 
 @pytest.mark.parametrize('name', ['train_pipeline', 'test_pipeline'])
 @pytest.mark.parametrize('modality', ['rgb', 'depth', 'normal'])
 def test_files_of_unused_modalities_are_never_read(with_more_modalities, config, modality, name):
     cfg = config('cen_refinenet_r18_nyudv2.py')
-    all_modalities = load(with_more_modalities, cfg, modalities=['rgb', 'depth', 'normal'], pipeline=cfg[name])
-    single = load(with_more_modalities, cfg, modalities=[modality], pipeline=cfg[name])
+    settings = {**cfg.test_dataloader.dataset.modalities, **paths('normal')}
+    all_modalities = load(with_more_modalities, cfg, modalities=settings, pipeline=cfg[name])
+    single = load(with_more_modalities, cfg, modalities={modality: settings[modality]}, pipeline=cfg[name])
     np.random.seed(3)
-    expected = all_modalities[0]['inputs'].split(3)[['rgb', 'depth', 'normal'].index(modality)]
+    expected = all_modalities[0]['inputs'][modality]
     for other in {'rgb', 'depth', 'normal', 'curvature'} - {modality}:
         shutil.rmtree(with_more_modalities / other)
-    assert len(load(with_more_modalities, cfg, modalities=[modality])) == 2
     np.random.seed(3)
     packed = single[0]
-    assert torch.equal(packed['inputs'].float(), expected)
+    assert list(packed['inputs']) == [modality]
+    assert torch.equal(packed['inputs'][modality], expected)
     assert packed['data_samples'].gt_sem_seg.shape == expected.shape[1:]
 
 
 @pytest.mark.parametrize(
     ('modalities', 'corrupt', 'error', 'message'),
     [
-        (['rgb', 'dpeth'], None, FileNotFoundError, 'dpeth/000004.png, required by .*val.txt, line 1, does not exist'),
-        (['rgb', 'curvature'], None, KeyError, "include 'curvature', which was not loaded: correct the name"),
-        ([], None, ValueError, 'NYUDepthV2Dataset.modalities is .*: give a list of at least one modality'),
-        ('rgb', None, ValueError, "modalities is 'rgb': give a list"),
-        (['rgb', 'rgb'], None, ValueError, 'without duplicates'),
+        (paths('dpeth'), None, FileNotFoundError, 'dpeth/000004.png, required by .*val.txt, line 1, does not exist'),
+        (dict(rgb={}, hha={}), None, ValueError, "modalities.hha has no path: give one, such as hha='hha/{}.png'"),
+        ({}, None, ValueError, 'NYUDepthV2Dataset.modalities is {}: give a dict with a path for each modality'),
+        (['rgb'], None, ValueError, r"modalities is \['rgb'\]: give a dict"),
+        (dict(rgb=dict(deep=1)), None, ValueError, "rgb has the unknown settings .'deep'.: use path, dtype"),
+        (dict(rgb=dict(scale=0)), None, ValueError, 'modalities.rgb: scale=0: give a positive number'),
+        (dict(rgb=dict(dtype='unit8')), None, ValueError, "rgb: dtype='unit8': give a data type of numpy"),
+        (dict(rgb=dict(interpolation='x')), None, ValueError, "interpolation='x': choose one of nearest, bilinear"),
+        (dict(rgb=dict(vectors='up')), None, ValueError, "vectors='up': choose 'y_up', 'y_down' or None"),
         (
-            ['rgb', 'normal'], lambda path: gray(path, 1, np.uint16), ValueError,
-            'normal/000004.png is uint16 .72, 96.: save normal as 8-bit PNG with one or three channels',
+            paths('rgb', 'normal'), lambda path: gray(path, 1, np.uint16), ValueError,
+            "normal/000004.png is uint16, but normal is uint8: set dtype='uint16' for normal",
         ),
         (
-            ['rgb', 'normal'], lambda path: gray(path, 1, np.uint8, (72, 90, 3)), ValueError,
-            'normal/000004.png is 90x72, but .*rgb/000004.png is 96x72: align normal with the image',
+            paths('rgb', 'normal'), lambda path: gray(path, 1, np.uint8, (72, 90, 3)), ValueError,
+            'normal/000004.png is 90x72, but .*rgb/000004.png is 96x72: align normal with rgb',
         ),
-        (['rgb', 'normal'], lambda path: path.write_text('no'), ValueError, 'normal/000004.png cannot be decoded'),
+        (paths('rgb', 'normal'), lambda path: path.write_text('no'), ValueError, 'normal/000004.png cannot be deco'),
     ],
 )  # fmt: skip
 def test_invalid_modalities_raise_clear_errors(with_more_modalities, config, modalities, corrupt, error, message):
@@ -286,12 +295,14 @@ def test_invalid_modalities_raise_clear_errors(with_more_modalities, config, mod
         (dict(reduce_zero_label=True), [255, 0, 1, 255]),
         (dict(ignore_index=2), [0, 1, 255, 255]),
         (dict(reduce_zero_label=True, label_map={0: 1, 1: 0}), [255, 1, 0, 255]),
+        (dict(file_label_map={2: 0, 0: 1}), [1, 255, 0, 255]),
     ],
 )
 def test_labels_of_mmsegs_options(tmp_path, options, want):
     path = tmp_path / 'label.png'
     cv2.imwrite(str(path), np.array([[0, 1, 2, 255]], np.uint8))
-    results = {'seg_map_path': str(path), 'label_map': None, 'num_classes': 3, 'seg_fields': [], **options}
+    keys = dict(seg_map_path=str(path), num_classes=3, seg_fields=[], img_shape=(1, 4))
+    results = {**keys, **options}
     label = TRANSFORMS.build(dict(type='cen_mm.LoadLabels'))(results)['gt_seg_map']
     assert label.dtype == np.uint8
     assert label[0].tolist() == want

@@ -2,10 +2,13 @@
 
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 from mmcv.transforms import Compose
 from mmengine.registry import DATASETS, TRANSFORMS
+
+from cen_mm.datasets.modality import Modality
 
 HEIGHT, WIDTH = 48, 64
 GEOMETRIC = [
@@ -47,7 +50,7 @@ def sample() -> dict:
         depth=(1 + x + WIDTH * y).astype(np.float32),
         normal=np.stack([x, y, np.full_like(x, 7)], -1).astype(np.uint8),
         gt_seg_map=(x // 8 + 8 * (y // 8)).astype(np.uint8),
-        modality_fields=['depth', 'normal'],
+        modality_fields=dict(depth=Modality(), normal=Modality()),
         seg_fields=['gt_seg_map'],
         img_shape=(HEIGHT, WIDTH),
         ori_shape=(HEIGHT, WIDTH),
@@ -95,15 +98,54 @@ def test_photometric_transforms_change_rgb_only(step, sample):
 @pytest.mark.parametrize('step', REFUSED, ids=lambda step: step['type'])
 def test_other_transforms_are_refused(step, made_nyudv2):
     dataset = dict(type='cen_mm.NYUDepthV2Dataset', data_root=str(made_nyudv2), ann_file='train.txt', pipeline=[step])
+    dataset['modalities'] = dict(rgb={}, depth={})
     with pytest.raises(ValueError, match=r'pipeline contains .*, which is not known to move other modalities'):
         DATASETS.build(dataset)
-    assert len(DATASETS.build({**dataset, 'modalities': ['rgb']})) == 4
+    assert len(DATASETS.build({**dataset, 'modalities': dict(rgb={})})) == 4
 
 
 def test_photometric_and_own_transforms_are_accepted(made_nyudv2):
     own = [{**step, 'type': f'cen_mm.{step["type"]}'} for step in GEOMETRIC]
     nested = dict(type='RandomChoice', transforms=[[step] for step in own])
     pipeline = [*PHOTOMETRIC, nested]
-    DATASETS.build(
-        dict(type='cen_mm.NYUDepthV2Dataset', data_root=str(made_nyudv2), ann_file='train.txt', pipeline=pipeline)
-    )
+    dataset = dict(type='cen_mm.NYUDepthV2Dataset', data_root=str(made_nyudv2), ann_file='train.txt')
+    DATASETS.build(dict(dataset, modalities=dict(rgb={}, depth={}), pipeline=pipeline))
+
+
+def test_smooth_modalities_are_interpolated_and_padded_with_their_value(sample):
+    """A bilinear modality moves as mmcv moves images, here a ramp; its padding value may differ per channel."""
+    thermal = np.stack([sample['depth'], -sample['depth']], -1)
+    sample.update(thermal=thermal, modality_fields=dict(thermal=Modality(interpolation='bilinear', pad_val=(7, -9))))
+    resized = TRANSFORMS.build(dict(type='cen_mm.Resize', scale=(96, 72)))(dict(sample))['thermal']
+    np.testing.assert_allclose(resized, cv2.resize(thermal, (96, 72), interpolation=cv2.INTER_LINEAR), rtol=1e-6)
+    padded = TRANSFORMS.build(dict(type='cen_mm.Pad', size=(80, 60)))(dict(sample))['thermal']
+    assert np.array_equal(padded[:HEIGHT, :WIDTH], thermal)
+    assert np.array_equal(np.unique(padded[HEIGHT:].reshape(-1, 2), axis=0), [[7, -9]])
+    np.random.seed(0)
+    rotated = TRANSFORMS.build(dict(type='cen_mm.RandomRotate', prob=1.0, degree=(30, 31)))(dict(sample))['thermal']
+    assert rotated[0, 0].tolist() == [7, -9]
+    assert not np.array_equal(rotated, np.round(rotated))  # interpolated
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_vectors_turn_with_the_image(sample, dtype):
+    """A plane whose normal points to the right points to the left after a flip; pixels without a normal stay."""
+    normal = np.tile(np.array([0.6, 0.0, 0.8], np.float32), (HEIGHT, WIDTH, 1))
+    if dtype == np.uint8:
+        normal = np.rint(127.5 * (1 + normal)).astype(np.uint8)
+    normal[:5] = 0  # missing
+    flip = TRANSFORMS.build(dict(type='cen_mm.RandomFlip', prob=1.0))
+
+    def vectors(vectors_setting, transform):
+        fields = dict(normal=Modality(vectors=vectors_setting))
+        out = transform(dict(sample, normal=normal.copy(), modality_fields=fields))['normal']
+        assert out.dtype == dtype
+        if transform is flip:
+            assert (out[:5] == 0).all()
+        return (out / 127.5 - 1 if dtype == np.uint8 else out)[HEIGHT // 2, WIDTH // 2]
+
+    np.testing.assert_allclose(vectors(None, flip), [0.6, 0.0, 0.8], atol=5e-3)
+    np.testing.assert_allclose(vectors('y_up', flip), [-0.6, 0.0, 0.8], atol=5e-3)
+    for setting, y in (('y_up', -0.6), ('y_down', 0.6)):  # 90 degrees clockwise: right becomes down
+        rotate = TRANSFORMS.build(dict(type='cen_mm.RandomRotate', prob=1.0, degree=(90, 90)))
+        np.testing.assert_allclose(vectors(setting, rotate), [0.0, y, 0.8], atol=5e-3)

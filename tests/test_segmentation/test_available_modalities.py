@@ -156,12 +156,12 @@ def test_predictions_from_the_available_modalities(build, available, mode):
         build(NAMES[:3], **options).eval(),
     )
     want.load_state_dict(model.state_dict())
-    packed = torch.randn(9, 64, 96)
+    packed = {name: [image] for name, image in zip(NAMES, torch.randn(9, 64, 96).split(3))}
     with torch.no_grad():
-        got = model.test_step(dict(inputs=[packed], data_samples=[sample(64, 96)]))[0]
+        got = model.test_step(dict(inputs=packed, data_samples=[sample(64, 96)]))[0]
         assert set(got.pred_sem_seg.keys()) == {'data', *available}
         assert got.modalities == available
-        images = want.data_preprocessor(dict(inputs=[packed], data_samples=[sample(64, 96)]))['inputs'].split(3, 1)
+        images = want.data_preprocessor(dict(inputs=packed, data_samples=[sample(64, 96)]))['inputs'].split(3, 1)
         images = torch.cat([images[NAMES.index(name)] for name in available], dim=1)
         if mode == 'whole':
             logits = torch.nn.functional.interpolate(

@@ -80,7 +80,7 @@ def test_trains_and_exchanges(network):
     cfg, count, _ = network
     model = MODELS.build(cfg.model).train()
     samples = [SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 40, (1, 64, 64)))) for _ in range(2)]
-    inputs = [torch.randint(0, 256, (6, 64, 64), dtype=torch.uint8) for _ in samples]
+    inputs = {name: [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)] * 2 for name in model.modalities}
     data = model.data_preprocessor(dict(inputs=inputs, data_samples=samples), True)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     loss, _ = model.parse_losses(model(**data, mode='loss'))

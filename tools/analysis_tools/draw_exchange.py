@@ -18,12 +18,13 @@ from matplotlib.figure import Figure
 from mmengine.config import Config, DictAction
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from cen_mm.apis import init_model
 from cen_mm.engine import set_up_process
 from cen_mm.exchange import ENSEMBLE, ExchangeNorm, exchanging_norms
-from cen_mm.segmentation.visualizer import read_modality
+from cen_mm.segmentation.visualizer import to_picture
 
 
 def parse_args() -> argparse.Namespace:
@@ -94,15 +95,23 @@ def draw_channels(axis: Axes, features: Tensor, limits: list[tuple], frames: lis
         cell.spines[:].set(color='red' if framed else 'lightgray', linewidth=2 if framed else 0.5)
 
 
-def draw(sample: dict, before: Tensor, after: Tensor, replaced: Tensor, channels: list[int], meta: dict) -> Figure:
-    """Draws the whole figure; features are ``(M, C, h, w)`` and ``replaced`` is ``(M, C)``."""
+def draw(
+    sample: SegDataSample,
+    inputs: dict[str, Tensor],
+    before: Tensor,
+    after: Tensor,
+    replaced: Tensor,
+    channels: list[int],
+    meta: dict,
+) -> Figure:
+    """Draws the whole figure; inputs are ``(C, H, W)``, features ``(M, C, h, w)`` and ``replaced`` is ``(M, C)``."""
     names = sample.modalities
     figure = Figure((12, 2.2 * (len(names) + 1)), layout='constrained')
     axes = figure.subplots(len(names) + 1, 4, width_ratios=(1, 2, 2, 1), squeeze=False)
     palette = np.vstack([meta['palette'], np.zeros((256 - len(meta['palette']), 3))]).astype(np.uint8)
     limits = [tuple(np.percentile(after[:, c], (1, 99))) for c in channels]
     for m, (name, row) in enumerate(zip(names, axes)):
-        row[0].imshow(read_modality(sample.modality_paths[name]))
+        row[0].imshow(to_picture(inputs[name], bgr=name == 'rgb'))
         draw_channels(row[1], before[m, channels], limits, [False] * len(channels))
         draw_channels(row[2], after[m, channels], limits, replaced[m, channels].tolist())
         row[3].imshow(palette[sample.pred_sem_seg.get(name)[0]])
@@ -131,9 +140,10 @@ def main() -> None:
     model = init_model(cfg, args.checkpoint, device='cpu')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     name, norm = find_layer(model, args.layer)
-    before, after, sample = run(model, norm, pseudo_collate([dataset[args.index]]))
+    packed = dataset[args.index]
+    before, after, sample = run(model, norm, pseudo_collate([packed]))
     channels = choose_channels(norm.replaced, args.channels)
-    figure = draw(sample, before, after, norm.replaced, channels, dataset.metainfo)
+    figure = draw(sample, packed['inputs'], before, after, norm.replaced, channels, dataset.metainfo)
     figure.suptitle(f'channels {", ".join(map(str, channels))} of {name}')
     figure.savefig(args.out, dpi=80)
     print(f'{args.out}: image {sample.img_path}, layer {name}')

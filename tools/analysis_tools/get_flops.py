@@ -72,7 +72,8 @@ def main() -> None:
             raise SystemExit(f'--shape has {len(size)} values: give height and width, or one side.')
         model = init_model(cfg, device='meta')  # tensors on this device have shapes, but no values
         modalities = len(getattr(model, 'modalities', ['image']))  # other models of mmseg have one
-        parameters, parts = count(model, (1, 3 * modalities, size[0], size[-1]))
+        channels = getattr(model, 'in_channels', 3 * modalities)
+        parameters, parts = count(model, (1, channels, size[0], size[-1]))
         rows[path] = (f'{modalities} x {size[0]}x{size[-1]}', parameters, parts)
     names = list(dict.fromkeys(name for _, _, parts in rows.values() for name in parts))
     table = PrettyTable(['config', 'input', 'parameters (M)', 'GMACs', 'GFLOPs', *names], align='r')

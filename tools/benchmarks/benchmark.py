@@ -38,6 +38,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cen_mm.apis import init_model
 from cen_mm.engine import set_up_process
+from cen_mm.segmentation import MultimodalDataPreProcessor
 
 OURS = 'cen_mm'
 MODES = ('inference', 'training')
@@ -116,9 +117,12 @@ def our_step(cfg: Config, args: argparse.Namespace, mode: str) -> Step:
     for optimizer in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
         for group in optimizer.param_groups:
             group['lr'] *= 1e-6  # the targets are random
-    inputs = torch.rand(args.batch, channels, *args.shape) * 2 - 1
+    inputs = list(torch.rand(args.batch, channels, *args.shape) * 2 - 1)
+    if isinstance(model.data_preprocessor, MultimodalDataPreProcessor):  # takes one image per modality
+        names = modalities(cfg)
+        inputs = {name: [image.chunk(len(names))[i] for image in inputs] for i, name in enumerate(names)}
     targets = make_targets(cfg, args)
-    return lambda: model.train_step(dict(inputs=list(inputs), data_samples=targets), wrapper)
+    return lambda: model.train_step(dict(inputs=inputs, data_samples=targets), wrapper)
 
 
 def collect_options(cfg: Config, args: argparse.Namespace) -> dict:

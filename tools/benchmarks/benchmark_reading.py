@@ -26,13 +26,12 @@ import cen_mm  # noqa: F401  makes the stack importable and registers the scope
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
 
 
-def read_with_pil(paths: dict, size: int, depth_scale: float) -> tuple[torch.Tensor, ...]:
+def read_with_pil(paths: dict, size: int) -> tuple[torch.Tensor, ...]:
     """Reads and augments one sample with PIL and numpy.
 
     Args:
         paths: paths of the sample's files, as in mmseg's data sets.
         size: side of the crop in pixels.
-        depth_scale: depth units per meter.
 
     Returns:
         RGB and depth, both ``(3, size, size)``, and labels, ``(size, size)``.
@@ -59,7 +58,7 @@ def read_with_pil(paths: dict, size: int, depth_scale: float) -> tuple[torch.Ten
     top, left = (random.randint(0, length - size) for length in label.shape)
     rgb, depth, label = (image[top : top + size, left : left + size] for image in (rgb, depth, label))
     rgb = (rgb.astype(np.float32) - MEAN.astype(np.float32)) / STD.astype(np.float32)
-    depth = depth / depth_scale
+    depth = depth / paths['modality_settings']['depth'].scale
     rgb, depth = (torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() for image in (rgb, depth))
     return rgb, depth, torch.from_numpy(np.ascontiguousarray(label)).long()
 
@@ -79,11 +78,11 @@ def main() -> None:
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     indices = [i % len(dataset) for i in range(args.samples)]
     paths = [dataset.get_data_info(i) for i in indices]
-    options = [cfg.crop_size[0], cfg.get('depth_scale', 1.0)]
+    crops = [step.crop_size for step in cfg.train_dataloader.dataset.pipeline if 'crop_size' in step]
     times = []
     for _ in track_iter_progress(range(args.runs + 1)):
         _, ours = seconds(lambda: deque((dataset[i] for i in indices), maxlen=1), 'cpu')
-        _, plain = seconds(lambda: deque((read_with_pil(path, *options) for path in paths), maxlen=1), 'cpu')
+        _, plain = seconds(lambda: deque((read_with_pil(path, crops[-1][0]) for path in paths), maxlen=1), 'cpu')
         times.append((ours, plain))
     ours, plain = (statistics.median(column) for column in zip(*times[1:]))
     print(

@@ -1,7 +1,10 @@
 """Geometric transforms of the authors that differ from mmseg's. Each treats all modalities and the label alike."""
 
+from typing import Optional
+
 import cv2
 import numpy as np
+from mmcv.image.geometric import cv2_interp_codes
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
@@ -14,35 +17,11 @@ def moved_fields(results: dict) -> tuple[str, ...]:
 
 
 @TRANSFORMS.register_module()
-class AlignToLabel(BaseTransform):
-    """Center-crops all modalities to the label's size, because labels may cover only the center of the image.
-
-    Required keys: ``img``, ``modality_paths``, ``gt_seg_map`` and the name of each modality other than ``rgb``.
-    Modified keys: ``img``, the other modalities, ``img_shape``, ``ori_shape``.
-
-    Raises:
-        ValueError: if the label is larger than the image.
-    """
-
-    def transform(self, results: dict) -> dict:
-        height, width = results['gt_seg_map'].shape
-        top, left = ((size - crop) // 2 for size, crop in zip(results['img'].shape[:2], (height, width)))
-        if top < 0 or left < 0:
-            raise ValueError(
-                f'{results["seg_map_path"]} is {width}x{height}, larger than its image '
-                f'{results["img_path"]}: save the label in the size of the image or of its center region.'
-            )
-        for key in {'img', *results['modality_paths']} & results.keys():
-            results[key] = results[key][top : top + height, left : left + width]
-        results['img_shape'] = results['ori_shape'] = (height, width)
-        return results
-
-
-@TRANSFORMS.register_module()
 class RandomScale(BaseTransform):
     """Scales all modalities and the label by a random factor.
 
-    As in the authors' code, the image is interpolated cubically and everything else by nearest neighbor.
+    As in the authors' code, the image is interpolated cubically and the label by nearest neighbor; each other modality
+    has its own ``interpolation`` (depth: nearest neighbor).
 
     Required keys: ``img``, ``seg_fields``. Modified keys: those of :func:`moved_fields`, ``img_shape``. Added
     key: ``scale_factor``.
@@ -64,8 +43,9 @@ class RandomScale(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         factor = max(self._factor(), self.min_side / min(results['img'].shape[:2]))
+        names = {name: modality.interpolation for name, modality in results.get('modality_fields', {}).items()}
         for key in moved_fields(results):
-            interpolation = cv2.INTER_CUBIC if key == 'img' else cv2.INTER_NEAREST
+            interpolation = cv2_interp_codes[{'img': 'bicubic', **names}.get(key, 'nearest')]
             # By factor, not by size: OpenCV samples at different positions if it is given the rounded size.
             results[key] = cv2.resize(results[key], None, fx=factor, fy=factor, interpolation=interpolation)
         results['img_shape'] = results['img'].shape[:2]
@@ -85,24 +65,26 @@ class CenterPad(BaseTransform):
 
     Args:
         size: minimum (height, width) after padding.
-        pad_val: padding value per key; 255 for ``gt_seg_map`` and 0 for all others by default. If a one-channel image
-            such as depth gets three values, it is tiled to three channels.
+        pad_val: padding value per key. By default 255 for ``gt_seg_map``, 0 for ``img``, and ``pad_val`` of the
+            modality in the data set. If a one-channel image such as depth gets three values, it is tiled to three
+            channels.
     """
 
-    def __init__(self, size: tuple[int, int], pad_val: dict):
+    def __init__(self, size: tuple[int, int], pad_val: Optional[dict] = None):
         self.size = size
-        self.pad_val = {'gt_seg_map': 255, **pad_val}
+        self.pad_val = {'gt_seg_map': 255, 'img': 0, **(pad_val or {})}
 
     def transform(self, results: dict) -> dict:
         vertical, horizontal = (
             max(target - size + 1, 0) // 2 for target, size in zip(self.size, results['img'].shape[:2])
         )
         for key in moved_fields(results):
-            value = self.pad_val.get(key, 0)
+            value = self.pad_val[key] if key in self.pad_val else results['modality_fields'][key].pad_val
             image = results[key]
             if image.ndim == 2 and isinstance(value, (list, tuple)):
                 image = cv2.merge([image] * len(value))
             borders = (vertical, vertical, horizontal, horizontal)
+            value = value if isinstance(value, (list, tuple)) else [value] * 4  # cv2 would only fill the first channel
             results[key] = cv2.copyMakeBorder(image, *borders, cv2.BORDER_CONSTANT, value=value)
         results['img_shape'] = results['pad_shape'] = results['img'].shape[:2]
         return results

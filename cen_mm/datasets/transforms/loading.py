@@ -1,4 +1,4 @@
-"""Transforms that load depth, other modalities and labels, and check them."""
+"""Transforms that load the modalities and the labels, and check them."""
 
 from typing import Optional
 
@@ -10,98 +10,51 @@ from mmengine import fileio
 from ...registry import TRANSFORMS
 
 
-def _read_modality(results: dict, name: str, backend_args: Optional[dict]) -> np.ndarray:
-    """Reads the file of a modality with its data type unchanged, ``(H, W)`` or ``(H, W, 3)`` in RGB order.
-
-    Raises:
-        ValueError: if the file cannot be decoded, or its size differs from the image's.
-    """
-    path = results['modality_paths'][name]
-    content = fileio.get(path, backend_args=backend_args)
-    image = mmcv.imfrombytes(content, flag='unchanged') if content else None
-    if image is None:
-        raise ValueError(f'{path} cannot be decoded: replace it with a PNG file.')
-    if image.shape[:2] != results['img'].shape[:2]:
-        (height, width), (image_height, image_width) = image.shape[:2], results['img'].shape[:2]
-        raise ValueError(
-            f'{path} is {width}x{height}, but {results["img_path"]} is {image_width}x{image_height}: '
-            f'align {name} with the image and save both in the same size.'
-        )
-    return image if image.ndim == 2 else image[..., ::-1]
-
-
 @TRANSFORMS.register_module()
-class LoadDepth(BaseTransform):
-    """Reads a 16-bit depth PNG and converts it to meters. Missing depth, 0, stays 0.
+class LoadModalities(BaseTransform):
+    """Reads the files of all modalities, with the settings in the data set's ``modalities``.
 
-    Must come after LoadImageFromFile. Does nothing if the data set's modalities do not include depth. Depth is added
-    to ``modality_fields``: the geometric transforms of cen_mm move these with the image, by nearest neighbor, because
-    the mean of two depths would be a surface that does not exist.
+    RGB becomes ``img``, in BGR order as mmseg's transforms expect it. Without RGB, ``img`` is black and only has the
+    right size. All other modalities are in ``modality_fields``, which the geometric transforms of cen_mm move with
+    the image.
 
-    Required keys: ``modality_paths``, ``img``. Added key: ``depth``, ``(H, W)`` float32, meters.
+    Required keys: ``modality_paths``, ``modality_settings``. Added keys: ``img`` ``(H, W, 3)``, the name of each other
+    modality, ``(H, W)`` or ``(H, W, C)``, ``modality_fields``, ``img_shape``, ``ori_shape``.
 
     Args:
-        depth_scale: depth units per meter in the file: 5000 in the authors' files, 1000 for Kinect's millimeters.
         backend_args: arguments of mmengine's file backend.
 
     Raises:
-        ValueError: if the file is not a 16-bit one-channel image, or its size differs from the image's.
+        ValueError: if a file cannot be decoded or differs from its settings, or if the files differ in size.
     """
 
-    def __init__(self, depth_scale: float, backend_args: Optional[dict] = None):
-        self.depth_scale = depth_scale
+    def __init__(self, backend_args: Optional[dict] = None):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        if 'depth' not in results['modality_paths']:
-            return results
-        path, depth = results['modality_paths']['depth'], _read_modality(results, 'depth', self.backend_args)
-        if depth.dtype != np.uint16 or depth.ndim != 2:
-            channels = 1 if depth.ndim == 2 else depth.shape[2]
-            raise ValueError(
-                f'{path} is {8 * depth.itemsize}-bit with {channels} channel(s), but depth must be a 16-bit PNG with '
-                f'one channel: save depth in meters times {self.depth_scale:g} as 16-bit.'
-            )
-        results['depth'] = depth.astype(np.float32) / np.float32(self.depth_scale)
-        results.setdefault('modality_fields', []).append('depth')
-        return results
-
-
-@TRANSFORMS.register_module()
-class LoadModality(BaseTransform):
-    """Reads another modality, such as surface normals, from an 8-bit image with one or three channels.
-
-    Must come after LoadImageFromFile. Does nothing if the data set's modalities do not include this one. The modality
-    is added to ``modality_fields``: the geometric transforms of cen_mm move these with the image, by nearest neighbor,
-    because the mean of two normals is not a normal. A horizontal flip moves the pixels and keeps their values, as in
-    the authors' image translation.
-
-    Required keys: ``modality_paths``, ``img``. Added key: the modality's name, ``(H, W)`` or
-    ``(H, W, 3)`` in RGB order, uint8.
-
-    Args:
-        key: name of the modality.
-        backend_args: arguments of mmengine's file backend.
-
-    Raises:
-        ValueError: if the file is not an 8-bit image with one or three channels, or its size differs from the image's.
-    """
-
-    def __init__(self, key: str, backend_args: Optional[dict] = None):
-        self.key = key
-        self.backend_args = backend_args
-
-    def transform(self, results: dict) -> dict:
-        if self.key not in results['modality_paths']:
-            return results
-        image = _read_modality(results, self.key, self.backend_args)
-        if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)):
-            raise ValueError(
-                f'{results["modality_paths"][self.key]} is {image.dtype} {image.shape}: '
-                f'save {self.key} as 8-bit PNG with one or three channels.'
-            )
-        results[self.key] = np.ascontiguousarray(image)
-        results.setdefault('modality_fields', []).append(self.key)
+        paths, settings = results['modality_paths'], results['modality_settings']
+        first = 'rgb' if 'rgb' in paths else next(iter(paths))
+        shape = None
+        for name in (first, *(name for name in paths if name != first)):
+            image = settings[name].load(paths[name], name, name == 'rgb', self.backend_args)
+            if shape is None:
+                shape = image.shape[:2]
+            elif image.shape[:2] != shape and settings[name].resize:
+                image = mmcv.imresize(image, shape[::-1], interpolation=settings[name].interpolation)
+            elif image.shape[:2] != shape:
+                (height, width), (first_height, first_width) = image.shape[:2], shape
+                raise ValueError(
+                    f'{paths[name]} is {width}x{height}, but {paths[first]} is {first_width}x{first_height}: '
+                    f'align {name} with {first} and save both in the same size, or set resize=True for {name} in '
+                    'the data set if they are aligned.'
+                )
+            results[name] = image
+        results['modality_fields'] = {name: settings[name] for name in paths if name != 'rgb'}
+        image = results.pop('rgb', None)
+        if image is None:
+            image = np.zeros((*shape, 3), np.uint8)
+        results['img'] = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+        results['img_shape'] = results['ori_shape'] = shape
         return results
 
 
@@ -110,34 +63,67 @@ class LoadLabels(BaseTransform):
     """Reads the label map, checks its classes and maps them to the selected classes.
 
     Unlabeled pixels become 255, whatever the data set's ``ignore_index``. With ``reduce_zero_label``, class 0 becomes
-    unlabeled and all other classes are reduced by 1, before classes are selected.
+    unlabeled and all other classes are reduced by 1, before classes are selected. Must come after LoadModalities. Does
+    nothing if the data set has no labels and ``augment`` is False.
 
-    Required keys: ``seg_map_path``, ``label_map``, ``num_classes``, ``seg_fields``. Optional keys: ``ignore_index``,
-    ``reduce_zero_label``. Added key: ``gt_seg_map``, ``(H, W)`` uint8.
+    Required keys: ``seg_map_path``, ``num_classes``, ``seg_fields``. Optional keys: ``label_map``, ``ignore_index``,
+    ``file_label_map``, ``reduce_zero_label``, ``label_settings``. Added key: ``gt_seg_map``, ``(H, W)`` uint8.
 
     Args:
         augment: whether to resize and flip the label, too. Must be False at test time, where predictions are resized
             and flipped back to match the label.
+        crop_to_label: whether the label may cover only the center of the image. All modalities are then cropped to it,
+            as in the authors' code. False: the label must have the size of the image.
         backend_args: arguments of mmengine's file backend.
 
     Raises:
-        ValueError: if the file is not an 8-bit one-channel image, or contains a class that the data set does not have.
+        ValueError: if there is no label for training, the file is not an 8-bit one-channel image or differs from the
+            image in size, or contains a class that the data set does not have.
     """
 
-    def __init__(self, augment: bool = True, backend_args: Optional[dict] = None):
+    def __init__(self, augment: bool = True, crop_to_label: bool = False, backend_args: Optional[dict] = None):
         self.augment = augment
+        self.crop_to_label = crop_to_label
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
+        if 'seg_map_path' not in results:
+            if self.augment:
+                raise ValueError('The data set has no labels, but training needs them: set label in the data set.')
+            return results
         path = results['seg_map_path']
+        label = self._classes(path, self._read(path, results.get('label_settings')), results)
+        self._align(path, label.shape, results)
+        results['gt_seg_map'] = label
+        if self.augment:
+            results['seg_fields'].append('gt_seg_map')
+        return results
+
+    def _read(self, path: str, settings) -> np.ndarray:
         content = fileio.get(path, backend_args=self.backend_args)
-        label = mmcv.imfrombytes(content, flag='unchanged', backend='pillow')
+        label = mmcv.imfrombytes(content, flag='unchanged', backend='pillow')  # class indices of palette images
+        if label.ndim == 3 and settings is not None and settings.channels:
+            order = [2, 1, 0, 3] if label.shape[2] >= 3 else [0, 1]  # mmcv returns BGR
+            label = label[..., order[settings.channels[0]]]
         if label.dtype != np.uint8 or label.ndim != 2:
-            raise ValueError(f'{path} is {label.dtype} {label.shape}: save labels as 8-bit PNG with one channel.')
+            raise ValueError(
+                f'{path} is {label.dtype} {label.shape}: save labels as 8-bit PNG with one channel, or select one '
+                "with label=dict(path='..', channels=[0]) in the data set."
+            )
+        return label
+
+    @staticmethod
+    def _classes(path: str, label: np.ndarray, results: dict) -> np.ndarray:
+        """Converts the values of the file to classes, and 255 for unlabeled pixels."""
+        if results.get('file_label_map') is not None:
+            table = np.full(256, 255, np.uint8)
+            for value, index in results['file_label_map'].items():
+                table[int(value)] = index
+            label = table[label]
         label = np.where(label == results.get('ignore_index', 255), np.uint8(255), label)
         if results.get('reduce_zero_label'):
             label = np.where(label == 255, label, label - np.uint8(1))  # 0 wraps around to 255
-        label_map = results['label_map']
+        label_map = results.get('label_map')
         num_raw_classes = len(label_map) if label_map else results['num_classes']
         highest = label[label != 255].max(initial=0)
         if highest >= num_raw_classes:
@@ -149,7 +135,18 @@ class LoadLabels(BaseTransform):
             table = np.full(256, 255, np.uint8)
             table[list(label_map)] = list(label_map.values())
             label = table[label]
-        results['gt_seg_map'] = label
-        if self.augment:
-            results['seg_fields'].append('gt_seg_map')
-        return results
+        return label
+
+    def _align(self, path: str, size: tuple[int, int], results: dict) -> None:
+        """Crops the modalities to the label, or raises ValueError if it has another size."""
+        shape = results['img_shape']
+        top, left = ((have - want) // 2 for have, want in zip(shape, size))
+        if (top < 0 or left < 0) or (size != shape and not self.crop_to_label):
+            fix = 'save it in the size of the image' + (' or of its center region.' if self.crop_to_label else '.')
+            raise ValueError(
+                f'{path} is {size[1]}x{size[0]}, but its image {results["img_path"]} is {shape[1]}x{shape[0]}: {fix}'
+            )
+        if size != shape:
+            for key in ('img', *results['modality_fields']):
+                results[key] = results[key][top : top + size[0], left : left + size[1]]
+            results['img_shape'] = results['ori_shape'] = size

@@ -1,12 +1,15 @@
 """Geometric transforms of mmseg and mmcv that move all modalities with the image and the label.
 
 ``cen_mm.RandomRotate`` has the arguments of ``RandomRotate``, and so on. The modalities move with the same random
-parameters, by nearest neighbor, and pixels outside the image become 0, which is missing depth.
+parameters, and each has its own interpolation and padding value
+(:class:`~cen_mm.datasets.modality.Modality`).
 """
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Iterable, Iterator
 
+import numpy as np
 from mmcv.transforms import BaseTransform, CenterCrop, Pad, RandomChoiceResize, RandomResize
 from mmcv.transforms.utils import cache_random_params
 from mmseg.datasets.transforms import (
@@ -20,46 +23,101 @@ from mmseg.datasets.transforms import (
 )
 
 from ...registry import TRANSFORMS
+from ..modality import Modality
 
+INTERPOLATING = (RandomChoiceResize, RandomResize, RandomRotate, Resize, ResizeShortestEdge, ResizeToMultiple)
 # Transforms that move no pixels, or only contain other transforms.
 PIXELS_STAY = {
-    'AdjustGamma', 'CLAHE', 'Compose', 'GenerateEdge', 'LoadAnnotations', 'LoadImageFromFile', 'LoadImageFromNDArray',
-    'PackSegInputs', 'PhotoMetricDistortion', 'RGB2Gray', 'RandomApply', 'RandomChoice', 'RandomGrayscale', 'Rerange',
-    'TestTimeAug',
+    'AdjustGamma', 'CLAHE', 'Compose', 'GenerateEdge', 'PhotoMetricDistortion', 'RGB2Gray', 'RandomApply',
+    'RandomChoice', 'RandomGrayscale', 'Rerange', 'TestTimeAug',
 }  # fmt: skip
 
 
 @contextmanager
-def _fill_with_zeros(transform: BaseTransform) -> Iterator[None]:
-    """Makes a transform fill new pixels of the label with 0 while the context is active."""
-    new = {'seg_pad_val': 0, 'seg_fill_in': 0}
+def _settings_of(transform: BaseTransform, modality: Modality, pad_val: float) -> Iterator[None]:
+    """Makes a transform use the interpolation and padding value of a modality while the context is active."""
+    resize = getattr(transform, 'resize', transform)  # of RandomResize and RandomChoiceResize
+    new = [(transform, name, pad_val) for name in ('seg_pad_val', 'seg_fill_in', 'pal_val')]
+    new.append((resize, 'interpolation', modality.interpolation))
     if isinstance(transform, Pad):
-        new['pad_val'] = {**transform.pad_val, 'seg': 0}
-    old = {name: getattr(transform, name) for name in new if hasattr(transform, name)}
+        new.append((transform, 'pad_val', {**transform.pad_val, 'seg': pad_val}))
+    old = [(owner, name, getattr(owner, name)) for owner, name, _ in new if hasattr(owner, name)]
     try:
-        vars(transform).update({name: new[name] for name in old})
+        for owner, name, value in new:
+            if hasattr(owner, name):
+                setattr(owner, name, value)
         yield
     finally:
-        vars(transform).update(old)
+        for owner, name, value in old:
+            setattr(owner, name, value)
+
+
+def _move(base: type, self: BaseTransform, inputs: dict, image: np.ndarray, modality: Modality) -> np.ndarray:
+    """Applies a transform to a modality, one channel at a time: mmcv's padding fills only the first of several."""
+    if image.ndim == 3:
+        channels = np.moveaxis(image, -1, 0)
+        values = np.broadcast_to(modality.pad_val, len(channels))
+        moved = [
+            _move(base, self, inputs, channel, replace(modality, pad_val=float(value)))
+            for channel, value in zip(channels, values)
+        ]
+        return np.stack(moved, axis=-1)
+    # Labels move by nearest neighbor, images by the transform's interpolation.
+    smooth = modality.interpolation != 'nearest' and base in INTERPOLATING
+    image = np.ascontiguousarray(image)
+    key, fields = ('img', dict(seg_fields=[])) if smooth else ('gt_seg_map', dict(seg_fields=['gt_seg_map']))
+    with _settings_of(self, modality, modality.pad_val):
+        return base.transform(self, {**inputs, key: image.copy(), **fields})[key]
 
 
 def _with_modalities(base: type) -> type:
-    """Derives a transform that also moves the modalities, each in the place of the label."""
+    """Derives a transform that also moves the modalities."""
 
     def transform(self: BaseTransform, results: dict) -> dict:
         inputs = dict(results)
         with cache_random_params(self):
             results = base.transform(self, results)
-            with _fill_with_zeros(self):
-                for name in results.get('modality_fields', ()):
-                    moved = dict(inputs, gt_seg_map=inputs[name].copy(), seg_fields=['gt_seg_map'])
-                    results[name] = base.transform(self, moved)['gt_seg_map']
+            for name, modality in results.get('modality_fields', {}).items():
+                moved = _move(base, self, inputs, inputs[name], modality)
+                if modality.vectors:
+                    rotate, degrees = self.generate_degree() if isinstance(self, RandomRotate) else (False, 0.0)
+                    direction = results['flip_direction'] if isinstance(self, RandomFlip) and results['flip'] else ''
+                    moved = turn_vectors(moved, modality, direction, degrees if rotate else 0.0)
+                results[name] = moved
         return results
 
     doc = f'{base.__name__} of {base.__module__.partition(".")[0]} that also moves the modalities.'
     return TRANSFORMS.register_module(
         module=type(base.__name__, (base,), dict(transform=transform, __doc__=doc, __module__=__name__))
     )
+
+
+def turn_vectors(image: np.ndarray, modality: Modality, flip: str, degrees: float) -> np.ndarray:
+    """Turns the values of a vector image, such as surface normals, as a flip or rotation has turned its pixels.
+
+    Args:
+        image: vectors, ``(H, W, C)``; the first two channels are x (right) and y. 8-bit values are
+            ``127.5 * (1 + v)``.
+        modality: settings with ``vectors`` ``'y_up'`` or ``'y_down'``. Pixels with its ``pad_val`` do not change.
+        flip: ``'horizontal'``, ``'vertical'``, ``'diagonal'`` (both) or empty.
+        degrees: clockwise rotation.
+
+    Returns:
+        An image of the same shape and type.
+    """
+    sign_x = -1 if flip in ('horizontal', 'diagonal') else 1
+    sign_y = -1 if flip in ('vertical', 'diagonal') else 1
+    if sign_x == sign_y == 1 and not degrees:
+        return image
+    missing = (image == np.asarray(modality.pad_val)).all(axis=-1)
+    vectors = image / 127.5 - 1 if image.dtype == np.uint8 else image.copy()
+    x, y = sign_x * vectors[..., 0], sign_y * vectors[..., 1]
+    angle = np.deg2rad(degrees if modality.vectors == 'y_down' else -degrees)
+    vectors[..., 0] = np.cos(angle) * x - np.sin(angle) * y
+    vectors[..., 1] = np.sin(angle) * x + np.cos(angle) * y
+    if image.dtype == np.uint8:
+        vectors = np.rint(np.clip(127.5 * (1 + vectors), 0, 255)).astype(np.uint8)
+    return np.where(missing[..., None], image, vectors)
 
 
 for _base in (

@@ -1,9 +1,6 @@
-# NYUDv2, RGB and depth, with the authors' pipeline.
-dataset_type = 'cen_mm.NYUDepthV2Dataset'
-data_root = '{{$CEN_MM_NYUDV2:data/nyudv2/}}'
-depth_scale = 5000  # depth units per meter in the 16-bit PNG files
-crop_size = (500, 500)
-
+# NYUDv2, RGB and depth, with the authors' pipeline. A child config changes the folder or the depth units with
+# train_dataloader = val_dataloader = test_dataloader = dict(
+#     dataset=dict(data_root='FOLDER', modalities=dict(depth=dict(scale=1000))))
 data_preprocessor = dict(
     type='cen_mm.MultimodalDataPreProcessor',
     modalities=dict(
@@ -14,38 +11,26 @@ data_preprocessor = dict(
 )
 
 load = [
-    dict(type='LoadImageFromFile'),
-    dict(type='cen_mm.LoadDepth', depth_scale=depth_scale),
-    dict(type='cen_mm.LoadModality', key='normal'),  # normal and reshading are loaded if `modalities` of the data set
-    dict(type='cen_mm.LoadModality', key='reshading'),  # lists them
+    dict(type='cen_mm.LoadModalities'),
+    dict(type='cen_mm.LoadLabels', augment=False, crop_to_label=True),
 ]
 train_pipeline = [
-    *load,
-    dict(type='cen_mm.LoadLabels'),
-    dict(type='cen_mm.AlignToLabel'),
+    dict(type='cen_mm.LoadModalities'),
+    dict(type='cen_mm.LoadLabels', crop_to_label=True),
     dict(type='cen_mm.RandomScale', low=0.5, high=2.0, min_side=350),
     dict(
         type='cen_mm.CenterPad',
-        size=crop_size,
-        # The authors pad both images with the integer part of ImageNet's mean. The image is BGR, depth in meters.
-        pad_val=dict(
-            img=[103, 116, 123], depth=[123 / depth_scale, 116 / depth_scale, 103 / depth_scale], gt_seg_map=255
-        ),
+        size=(500, 500),
+        # The authors pad both images with the integer part of ImageNet's mean: the image in BGR, depth in its units.
+        pad_val=dict(img=[103, 116, 123], depth=[123 / 5000, 116 / 5000, 103 / 5000]),
     ),
     dict(type='cen_mm.RandomFlip', prob=0.5),
-    dict(type='cen_mm.RandomCrop', crop_size=crop_size),
+    dict(type='cen_mm.RandomCrop', crop_size=(500, 500)),
     dict(type='cen_mm.PackModalities'),
 ]
-test_pipeline = [
-    *load,
-    dict(type='cen_mm.LoadLabels', augment=False),
-    dict(type='cen_mm.AlignToLabel'),
-    dict(type='cen_mm.PackModalities'),
-]
+test_pipeline = [*load, dict(type='cen_mm.PackModalities')]
 tta_pipeline = [
     *load,
-    dict(type='cen_mm.LoadLabels', augment=False),
-    dict(type='cen_mm.AlignToLabel'),
     dict(
         type='TestTimeAug',
         transforms=[
@@ -56,21 +41,27 @@ tta_pipeline = [
     ),
 ]
 
+dataset = dict(
+    type='cen_mm.NYUDepthV2Dataset',
+    data_root='{{$CEN_MM_NYUDV2:data/nyudv2/}}',
+    modalities=dict(rgb=dict(), depth=dict(dtype='uint16', scale=5000, invalid=0)),  # 5000 units per meter
+)
 train_dataloader = dict(
     batch_size=6,
     num_workers=4,
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type=dataset_type, data_root=data_root, ann_file='train.txt', pipeline=train_pipeline),
+    dataset=dict(ann_file='train.txt', pipeline=train_pipeline, **dataset),
 )
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type=dataset_type, data_root=data_root, ann_file='val.txt', pipeline=test_pipeline, test_mode=True),
+    dataset=dict(ann_file='val.txt', pipeline=test_pipeline, test_mode=True, **dataset),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='cen_mm.MultimodalIoUMetric')
 test_evaluator = val_evaluator
+del load, dataset  # changing them in a child config would have no effect

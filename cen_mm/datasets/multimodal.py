@@ -1,0 +1,132 @@
+"""Data sets with any modalities, given by path patterns."""
+
+from typing import Iterable, Optional, Union
+
+from mmengine import fileio
+from mmseg.datasets import BaseSegDataset
+
+from ..registry import DATASETS
+from .files import check_files, common_names, read_list
+from .modality import Modality
+from .transforms.shared_geometry import check_pipeline
+
+
+@DATASETS.register_module()
+class MultimodalDataset(BaseSegDataset):
+    """Semantic segmentation samples with one file per modality, and a label file.
+
+    Example::
+
+        dict(
+            type='cen_mm.MultimodalDataset',
+            data_root='data/street',
+            ann_file='train.txt',  # one name per line: 00001D
+            modalities=dict(rgb='rgb/{}.jpg', thermal=dict(path='thermal/{}.png', dtype='uint16')),
+            label='labels/{}.png',
+            metainfo=dict(classes=['road', 'car'], palette=[[128, 64, 128], [0, 0, 142]]),
+        )
+
+    Args:
+        modalities: for each modality its path pattern, or the settings of
+            :class:`~cen_mm.datasets.modality.Modality`. ``{}`` stands for the sample's name. The modality ``rgb`` is
+            the image of mmseg's transforms; only it is changed by photometric transforms.
+        label: path pattern of the labels, or a dict with ``path`` and ``channels``. None: there are no labels; the
+            data set can be used for prediction only.
+        ann_file: list file with one name per line. Empty: all names that have a file in every folder.
+        label_map: class of each value in the label files; other values are unlabeled. None: the values are the
+            classes.
+        **kwargs: arguments of mmseg's BaseSegDataset: ``data_root``, ``metainfo``, ``pipeline``, ``test_mode``,
+            ``reduce_zero_label``, ``ignore_index``, ``backend_args``, ``indices`` and others. With fewer ``classes``
+            than in METAINFO, all other classes become unlabeled.
+
+    Raises:
+        FileNotFoundError: if the list file, a folder, or a file of a sample does not exist.
+        ValueError: if a modality has unknown settings, the list file is empty, or the pipeline contains a transform
+            that does not move all modalities.
+    """
+
+    METAINFO: dict = {}
+
+    def __init__(
+        self,
+        modalities: dict[str, Union[str, dict]],
+        label: Union[str, dict, None] = None,
+        ann_file: str = '',
+        label_map: Optional[dict[int, int]] = None,
+        **kwargs,
+    ):
+        kind = type(self).__name__
+        if not isinstance(modalities, dict) or not modalities:
+            raise ValueError(
+                f'{kind}.modalities is {modalities!r}: give a dict with a path for each modality, such as '
+                "dict(rgb='rgb/{}.jpg', depth='depth/{}.png')."
+            )
+        for key in ('data_prefix', 'img_suffix', 'seg_map_suffix'):
+            if key in kwargs:
+                raise ValueError(f'{kind} does not use {key}: give whole path patterns in modalities and label.')
+        self.modalities = {
+            name: Modality.from_config(name, settings, f'{kind}.modalities') for name, settings in modalities.items()
+        }
+        self.label = None if label is None else Modality.from_config('label', label, kind)
+        self.file_label_map = label_map
+        super().__init__(ann_file=ann_file, **kwargs)
+        if set(self.modalities) != {'rgb'}:
+            check_pipeline(self.pipeline.transforms)
+
+    def list_samples(self) -> Iterable[tuple[str, dict[str, str]]]:
+        """Lists the samples.
+
+        Returns:
+            For each sample its source, such as ``'train.txt, line 3'``, and the path of each modality and of
+            ``label``, relative to ``data_root``.
+        """
+        patterns = {name: modality.path for name, modality in self.modalities.items()}
+        if self.label is not None:
+            patterns['label'] = self.label.path
+        for name, pattern in patterns.items():
+            if '{}' not in pattern:
+                raise ValueError(
+                    f'{type(self).__name__}: the path of {name} is {pattern!r}: write {{}} in place of the name of '
+                    f"the sample, such as '{name}/{{}}.png'."
+                )
+        if self.ann_file:
+            lines = read_list(self.ann_file, type(self).__name__, self.backend_args)
+        else:
+            root = self.data_root or '.'
+            lines = [(root, name) for name in common_names(root, patterns, self.backend_args)]
+        return [
+            (source, {key: pattern.replace('{}', name) for key, pattern in patterns.items()}) for source, name in lines
+        ]
+
+    def load_data_list(self) -> list[dict]:
+        """Lists the samples and checks that their files exist.
+
+        Returns:
+            One dict per sample: ``modality_paths`` {name: path}, ``img_path`` (the RGB file or, without RGB, the file
+            of the first modality), ``seg_map_path`` if there are labels, and mmseg's keys.
+        """
+        data_list, files = [], []
+        for source, names in self.list_samples():
+            paths = {key: fileio.join_path(self.data_root or '', name) for key, name in names.items()}
+            files += [(path, source) for path in paths.values()]
+            label = dict(seg_map_path=paths.pop('label')) if 'label' in paths else {}
+            first = paths.get('rgb', next(iter(paths.values())))
+            data_list.append(dict(img_path=first, modality_paths=paths, **label))
+        if not data_list:
+            raise ValueError(f'{self.ann_file} is empty: write one sample per line.')
+        check_files(files, self.backend_args)
+        return data_list
+
+    def get_data_info(self, idx: int) -> dict:
+        """Returns the paths of a sample and the settings that the transforms need."""
+        return dict(
+            super().get_data_info(idx),
+            modality_settings=self.modalities,
+            label_settings=self.label,
+            num_classes=len(self.metainfo.get('classes', ())),
+            file_label_map=self.file_label_map,
+            label_map=self.label_map,
+            reduce_zero_label=self.reduce_zero_label,
+            ignore_index=self.ignore_index,
+            seg_fields=[],
+        )

@@ -1,0 +1,42 @@
+"""Draws samples of a config's data set as the pipeline produces them: all modalities and the label side by side.
+
+python tools/analysis_tools/browse_dataset.py CONFIG --out-dir browsed
+
+mmseg's command of the same name draws a single image per sample.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import DATASETS, VISUALIZERS, init_default_scope
+from mmengine.utils import track_iter_progress
+
+import cen_mm  # noqa: F401  makes the stack importable and registers the scope
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file of a segmentation model')
+    parser.add_argument('--out-dir', type=Path, default=Path('browsed'), help='folder for the images')
+    parser.add_argument('--phase', choices=('train', 'val', 'test'), default='train', help='data set to draw')
+    parser.add_argument('--number', type=int, default=20, help='number of samples (default: 20)')
+    parser.add_argument('--show', action='store_true', help='show the images in a window instead of writing files')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key=value')
+    args = parser.parse_args()
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    dataset = DATASETS.build(cfg[f'{args.phase}_dataloader'].dataset)
+    visualizer = VISUALIZERS.build(dict(type='cen_mm.MultimodalVisualizer', name='browse'))
+    visualizer.dataset_meta = dataset.metainfo
+    for i in track_iter_progress(range(min(args.number, len(dataset)))):
+        packed = dataset[i]
+        name = Path(packed['data_samples'].img_path).stem
+        out_file = None if args.show else str(args.out_dir / f'{i:05d}_{name}.png')
+        visualizer.add_datasample(name, packed['inputs'], packed['data_samples'], show=args.show, out_file=out_file)
+    print('' if args.show else f'\n{args.out_dir}')
+
+
+if __name__ == '__main__':
+    main()
