@@ -5,7 +5,7 @@ import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterator, NamedTuple, Sequence, Union
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, NamedTuple, Sequence, Union
 
 import cv2
 import numpy as np
@@ -117,7 +117,10 @@ def prepare(
     Raises:
         ValueError: if the folder contains other files, or a written file has unexpected content.
     """
-    _create_folders(out, settings)
+    folders = [out / name for name in ('rgb', 'masks', 'depth')]
+    record_settings(out, settings, folders)
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
     pixels = np.zeros(256, np.int64)
     missing, nearest, farthest, reused = 0, np.inf, 0, 0
     bar = ProgressBar(len(samples))
@@ -128,7 +131,7 @@ def prepare(
                 reused += 1
             else:
                 for path, content in zip(paths, read(index)):
-                    _save(path, content)
+                    save(path, content)
             label, depth = _read_and_check(paths, len(classes))
             pixels += np.bincount(label.ravel(), minlength=256)
             missing += (depth == 0).sum()
@@ -139,7 +142,7 @@ def prepare(
     counts = {}
     for split in ('train', 'val'):
         lines = [format_line(*sample[:3]) for sample in samples if sample.split == split]
-        _save(out / f'{split}.txt', ''.join(lines).encode())
+        save(out / f'{split}.txt', ''.join(lines).encode())
         counts[split] = len(lines)
 
     print(f'{len(samples)} images in {out}, {reused} of them existed before. All files were read and checked.')
@@ -155,22 +158,30 @@ def prepare(
     )
 
 
-def _create_folders(out: Path, settings: dict) -> None:
-    """Creates the folders, and records the settings or compares them with those recorded by an earlier run."""
+def record_settings(out: Path, settings: dict, content: Iterable[Path]) -> None:
+    """Creates a folder and records the settings of its files, or compares them with those recorded by an earlier run.
+
+    Args:
+        out: folder to write to.
+        settings: settings that the files depend on.
+        content: paths that exist only if they were written with recorded settings.
+
+    Raises:
+        ValueError: if the folder was created with other settings, or by another command.
+    """
     marker = out / 'prepared.json'
     if marker.exists():
         if json.loads(marker.read_text()) != settings:
             raise ValueError(
                 f'{out} was created with the settings {marker.read_text()}: give the same options, or another folder.'
             )
-    elif any((out / name).exists() for name in ('rgb', 'masks', 'depth')):
+    elif any(path.exists() for path in content):
         raise ValueError(f'{out} contains files that this command did not write: give another folder.')
-    for name in ('rgb', 'masks', 'depth'):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    _save(marker, json.dumps(settings).encode())
+    out.mkdir(parents=True, exist_ok=True)
+    save(marker, json.dumps(settings).encode())
 
 
-def _save(path: Path, content: Union[np.ndarray, bytes]) -> None:
+def save(path: Path, content: Union[np.ndarray, bytes]) -> None:
     """Writes a file under a temporary name and renames it, so that a file with the final name is complete."""
     if isinstance(content, np.ndarray):
         content = cv2.imencode('.png', content)[1].tobytes()
