@@ -1,6 +1,6 @@
-# A light network for NYUDv2 with a small neck and small crops, which also trains on a CPU.
+# A light network for NYUDv2 with small crops, which also trains on a CPU.
 _base_ = [
-    '_base_/models/cen_refinenet_r101.py',
+    '_base_/models/cen_refinenet_r18.py',
     '_base_/datasets/nyudv2.py',
     '_base_/schedules/adamw_80e.py',
     '_base_/default_runtime.py',
@@ -15,17 +15,4 @@ train_pipeline = [
     dict(type='cen_mm.PackModalities'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-model = dict(
-    data_preprocessor=_base_.data_preprocessor,
-    backbone=dict(
-        depth=18,
-        exchange=r'layer\d\.\d+\.bn1',  # between the two convolutions of every block
-        norm_eval=False,
-        zero_init_residual=False,
-        init_cfg=dict(checkpoint='torchvision://resnet18'),
-    ),
-    neck=dict(in_channels=[64, 128, 256, 512], channels=64, top_channels=64, dropout_ratio=0.1),
-    decode_head=dict(in_channels=64, dropout_ratio=0.1),
-    sparsity=dict(loss_weight=2e-3),
-)
-optim_wrapper = dict(paramwise_cfg=dict(exchanging_norms=dict(lr_mult=10, decay_mult=0)))
+model = dict(data_preprocessor=_base_.data_preprocessor)

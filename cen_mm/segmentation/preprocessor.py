@@ -63,6 +63,11 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
         Raises:
             ValueError: if a modality of the model is not in ``inputs``, or has another number of channels.
         """
+        if not isinstance(data['inputs'], dict):
+            raise ValueError(
+                f'inputs is a {type(data["inputs"]).__name__}, but must be a dict of images per modality: end the '
+                'pipeline with cen_mm.PackModalities.'
+            )
         data = self.cast_data(data)  # to the device: the packed types are smaller than float32
         packed = data['inputs']
         if missing := [name for name in self.modalities if name not in packed]:

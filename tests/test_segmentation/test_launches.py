@@ -43,7 +43,7 @@ def test_training_step(cfg):
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     label = PixelData(data=torch.randint(0, 40, (1, 64, 64)))
     sample = SegDataSample(metainfo=dict(img_shape=(64, 64), modalities=('rgb', 'depth')), gt_sem_seg=label)
-    data = dict(inputs=[torch.rand(6, 64, 64)], data_samples=[sample])
+    data = dict(inputs=dict(rgb=[torch.rand(3, 64, 64)], depth=[torch.rand(1, 64, 64)]), data_samples=[sample])
     model.train_step(data, wrapper)
     with CallCounter() as counter:
         model.train_step(data, wrapper)

@@ -73,6 +73,8 @@ def test_wrong_settings_raise_clear_errors(modalities, message):
 def test_wrong_inputs_raise_clear_errors():
     preprocessor = MultimodalDataPreProcessor(dict(rgb=RGB, events=EVENTS))
     images = torch.zeros(3, 2, 2)
+    with pytest.raises(ValueError, match=r'inputs is a list, but must be a dict .* end the pipeline with cen_mm.Pack'):
+        preprocessor(dict(inputs=[images]))
     with pytest.raises(ValueError, match=r"packs \['rgb', 'normal'\].* also has \['events'\]"):
         preprocessor(dict(inputs=dict(rgb=[images], normal=[images])))
     with pytest.raises(ValueError, match=r'images of events have 3 channels, but .*events is for 5: set channels=3'):

@@ -58,9 +58,9 @@ def test_whole_inference_resizes_the_branches(tiny_model):
 def test_test_time_augmentation_averages_every_branch(tiny_model):
     model = tiny_model().eval()
     tta = MODELS.build(dict(type='cen_mm.MultimodalTTAModel', module=model))
-    image = torch.randn(6, 64, 96)
+    rgb, depth = torch.randn(2, 3, 64, 96)
     packed = dict(
-        inputs=[[image], [image.flip(2)]],
+        inputs=[dict(rgb=[rgb], depth=[depth]), dict(rgb=[rgb.flip(2)], depth=[depth.flip(2)])],
         data_samples=[samples(1, 64, 96, img_path=''), samples(1, 64, 96, img_path='', flip=True,
                                                                flip_direction='horizontal')],
     )  # fmt: skip

@@ -3,6 +3,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     constructor='cen_mm.GroupingOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=8e-4, weight_decay=1e-2),
+    # In a short run, a scale falls from 1 to the threshold only with ten times the learning rate of the network.
+    paramwise_cfg=dict(exchanging_norms=dict(lr_mult=10, decay_mult=0)),
     clip_grad=dict(max_norm=1.0),  # RefineNet has no norm layers and diverges without clipping
 )
 param_scheduler = [
