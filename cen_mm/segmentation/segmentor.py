@@ -23,7 +23,7 @@ from ..exchange import (
     use_available_modalities,
 )
 from ..registry import MODELS
-from .checks import check_auxiliary_heads, check_backbone, check_decode_head
+from .checks import check_auxiliary_heads, check_backbone, check_decode_head, explain_unexpected_keys
 
 
 @MODELS.register_module()
@@ -52,6 +52,7 @@ class CENSegmentor(EncoderDecoder):
     Raises:
         ValueError: for unknown available modalities, a ``modality_dropout`` outside [0, 1], or ``modality_dropout``
             together with activation checkpointing.
+        TypeError: if a part has keys that its class does not take.
     """
 
     stacked = ('backbone', 'neck', 'decode_head', 'auxiliary_head')  # parts that run on the stacked modalities
@@ -76,7 +77,8 @@ class CENSegmentor(EncoderDecoder):
             check_available_modalities(available_modalities, modalities)
             settings = {name: data_preprocessor['modalities'][name] for name in available_modalities}
             data_preprocessor = {**data_preprocessor, 'modalities': settings}
-        super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
+        with explain_unexpected_keys(dict(kwargs, backbone=backbone, decode_head=decode_head)):
+            super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
         if self.with_auxiliary_head:
             heads = self.auxiliary_head if isinstance(self.auxiliary_head, nn.ModuleList) else [self.auxiliary_head]
             check_auxiliary_heads(heads, getattr(getattr(self, 'neck', None), 'num_maps', None))
