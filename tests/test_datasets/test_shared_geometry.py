@@ -1,11 +1,14 @@
 """Every geometric and photometric transform of mmseg and mmcv, on coordinates written into RGB, depth and label."""
 
 import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from mmcv.transforms import Compose
+from mmcv.transforms import BaseTransform, Compose
 from mmengine.registry import DATASETS, TRANSFORMS
+
+from cen_mm.datasets.transforms.shared_geometry import check_pipeline
 
 HEIGHT, WIDTH = 48, 64
 GEOMETRIC = [
@@ -107,3 +110,18 @@ def test_photometric_and_own_transforms_are_accepted(made_nyudv2):
     DATASETS.build(
         dict(type='cen_mm.NYUDepthV2Dataset', data_root=str(made_nyudv2), ann_file='train.txt', pipeline=pipeline)
     )
+
+
+@pytest.mark.parametrize('moves', [False, True])
+def test_transform_of_the_user_is_accepted_if_it_says_that_it_moves_the_modalities(moves):
+    class Transpose(BaseTransform):
+        moves_modalities = moves
+
+        def transform(self, results):
+            return results
+
+    expected = nullcontext() if moves else pytest.raises(ValueError, match='or set Transpose.moves_modalities = True')
+    with expected:
+        check_pipeline([Transpose()])
+    with expected:
+        check_pipeline([TRANSFORMS.build(dict(type='RandomApply', transforms=[Transpose()]))])
