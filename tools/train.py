@@ -26,7 +26,10 @@ def parse_args() -> argparse.Namespace:
         'which has no norm layers, can overflow in it',
     )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
-    return command_line.parse_args(parser)
+    args = command_line.parse_args(parser)
+    if args.amp_dtype is not None and not args.amp:
+        parser.error('--amp-dtype selects the type for --amp: add --amp')
+    return args
 
 
 def enable_amp(optim_wrapper: dict, dtype: str) -> None:
@@ -58,6 +61,11 @@ def main() -> None:
             raise SystemExit('--amp-dtype float16 needs a GPU for its loss scale: use bfloat16.')
         enable_amp(cfg.optim_wrapper, dtype)
     if args.auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise SystemExit(
+                '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config, where N is the number of '
+                'images per step for which the learning rates are set.'
+            )
         cfg.auto_scale_lr.enable = True
     if args.resume is not None:
         cfg.resume = True

@@ -102,8 +102,9 @@ class ExchangeHook(Hook):
             self._once(
                 runner,
                 'every modality',
-                f'{sum(counts.values())} channels (of {", ".join(counts)}) are below the threshold in every modality, '
-                "so they are replaced by each other. Use sparsity.channels='parts', or reduce sparsity.loss_weight.",
+                'Channels that are below the threshold in every modality are replaced by each other: '
+                f'{", ".join(f"{count} in {name}" for name, count in counts.items())}. '
+                "Use sparsity.channels='parts', or reduce sparsity.loss_weight.",
             )
 
     def _once(self, runner: Runner, kind: str, message: str) -> None:

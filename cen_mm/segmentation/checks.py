@@ -1,11 +1,12 @@
 """Checks of a segmentor's parts at construction: what cannot work is refused before training starts."""
 
 import inspect
-from typing import Any, Iterable, Optional
+from contextlib import contextmanager
+from typing import Any, Iterable, Iterator, Optional, Union
 
-from mmengine.registry import MODELS
 from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
 from torch import nn
 
 from .head import SharedClassifierHead
@@ -15,14 +16,65 @@ IGNORE_INDEX = 255  # value of unlabeled pixels after LoadLabels
 
 def check_backbone(backbone: dict) -> None:
     """Raises ValueError for a backbone that does not take ``modalities``, such as a plain backbone of mmseg."""
-    kind = backbone['type']
-    with MODELS.switch_scope_and_registry(None) as registry:
-        cls = registry.get(kind) if isinstance(kind, str) else kind
+    kind, cls = backbone['type'], _class_of(backbone)
     if cls is not None and 'modalities' not in inspect.signature(cls).parameters:
         raise ValueError(
             f'The backbone {cls.__name__} does not exchange channels: use backbone=dict('
             f"type='cen_mm.MultimodalBackbone', backbone=dict(type={kind!r}, ..), exchange=REGEX_OF_NORM_NAMES)."
         )
+
+
+def _class_of(part: dict) -> Any:
+    """Returns the class of a config; None if its type is not registered."""
+    kind = part['type']
+    with MODELS.switch_scope_and_registry(None) as registry:
+        return registry.get(kind) if isinstance(kind, str) else kind
+
+
+@contextmanager
+def explain_unexpected_keys(parts: dict[str, Union[dict, list, None]]) -> Iterator[None]:
+    """Replaces the TypeError of a part that is built with unexpected keys by one that says how to fix the config.
+
+    Such keys are usually left over from a base config whose part has another type.
+
+    Args:
+        parts: config of each part, or a list of configs; lists of heads and of losses are such lists.
+
+    Raises:
+        TypeError: with the path of the part, its type and the unexpected keys; without such keys, the original error.
+    """
+    try:
+        yield
+    except TypeError as error:
+        for path, part in _typed_dicts(parts, 'model'):
+            unexpected = _unexpected_keys(part)
+            if any(f"unexpected keyword argument '{key}'" in str(error) for key in unexpected):
+                raise TypeError(
+                    f'{path} has the keys {", ".join(unexpected)}, which {part["type"]} does not take: remove them, '
+                    f'or, if they are left over from a base config with another type, add _delete_=True to {path}.'
+                ) from error
+        raise
+
+
+def _typed_dicts(config: Any, path: str) -> Iterator[tuple[str, dict]]:
+    """Yields the path and the config of each part, inner ones first: backbones in backbones, losses in heads."""
+    for key in ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'loss_decode'):
+        value = config.get(key) or ()
+        for part in [value] if isinstance(value, dict) else value:
+            yield from _typed_dicts(part, f'{path}.{key}')
+            yield f'{path}.{key}', part
+
+
+def _unexpected_keys(part: dict) -> list[str]:
+    """Returns the keys that neither the class takes nor, if its ``__init__`` has ``**kwargs``, its base classes."""
+    taken = {'type', '_scope_'}
+    for cls in getattr(_class_of(part), '__mro__', ()):
+        if '__init__' in vars(cls):
+            arguments = inspect.signature(cls.__init__).parameters.values()
+            taken.update(argument.name for argument in arguments)
+            if all(argument.kind is not argument.VAR_KEYWORD for argument in arguments):
+                break
+    return [key for key in part if key not in taken]
 
 
 def check_decode_head(head: Any) -> None:

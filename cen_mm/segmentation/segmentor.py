@@ -24,7 +24,7 @@ from ..exchange import (
 )
 from ..registry import MODELS
 from .adapter import ChannelAdapter
-from .checks import check_auxiliary_heads, check_backbone, check_decode_head
+from .checks import check_auxiliary_heads, check_backbone, check_decode_head, explain_unexpected_keys
 from .preprocessor import num_channels
 
 
@@ -54,6 +54,7 @@ class CENSegmentor(EncoderDecoder):
     Raises:
         ValueError: for unknown available modalities, a ``modality_dropout`` outside [0, 1], or ``modality_dropout``
             together with activation checkpointing.
+        TypeError: if a part has keys that its class does not take.
     """
 
     stacked = ('backbone', 'neck', 'decode_head', 'auxiliary_head')  # parts that run on the stacked modalities
@@ -79,7 +80,8 @@ class CENSegmentor(EncoderDecoder):
             check_available_modalities(available_modalities, modalities)
             settings = {name: data_preprocessor['modalities'][name] for name in available_modalities}
             data_preprocessor = {**data_preprocessor, 'modalities': settings}
-        super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
+        with explain_unexpected_keys(dict(kwargs, backbone=backbone, decode_head=decode_head)):
+            super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
         self.adapter = ChannelAdapter(channels)
         if self.with_auxiliary_head:
             heads = self.auxiliary_head if isinstance(self.auxiliary_head, nn.ModuleList) else [self.auxiliary_head]

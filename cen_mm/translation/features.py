@@ -1,11 +1,12 @@
 """Pretrained networks that compare images or sets of images, and the download of their weights."""
 
+import os
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import all_gather_object
 from torch import Tensor, nn
 
 from ..registry import MODELS
@@ -19,25 +20,29 @@ ALEXNET_URL = 'https://download.pytorch.org/models/alexnet-owt-7be5be79.pth'
 def fetch(path: str, url: str) -> str:
     """Returns the path of a weights file, after downloading the file if it does not exist.
 
+    One process per machine downloads it, because machines may not share a disk. The others wait for it.
+
     Args:
         path: path of the file.
         url: address to download it from.
 
     Raises:
-        FileNotFoundError: if the file does not exist and cannot be downloaded.
+        FileNotFoundError: in every process, if the file does not exist and cannot be downloaded on a machine.
     """
-    file = Path(path)
-    if is_main_process() and not file.is_file():
+    file, failed = Path(path), None
+    if int(os.environ.get('LOCAL_RANK', 0)) == 0 and not file.is_file():
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(file))
-        except (URLError, OSError) as error:
-            raise FileNotFoundError(
-                f'The weights file {path} does not exist and cannot be downloaded ({error}). Save {url} as {path}, or '
-                "set features=dict(type='cen_mm.EfficientNetLite0') and lpips=None, which need no download, in "
-                'val_evaluator and test_evaluator.'
-            ) from error
-    barrier()
+        except (OSError, HTTPException) as error:
+            failed = str(error)
+    failures = [each for each in all_gather_object(failed) if each is not None]
+    if failures:
+        raise FileNotFoundError(
+            f'The weights file {path} does not exist and cannot be downloaded ({failures[0]}). Save {url} as {path}, '
+            "or set features=dict(type='cen_mm.EfficientNetLite0') and lpips=None, which need no download, in "
+            'val_evaluator and test_evaluator.'
+        )
     return path
 
 

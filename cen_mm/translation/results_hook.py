@@ -1,11 +1,13 @@
 """Hook that writes the images of every evaluation."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Optional, Sequence
 
 import cv2
 import numpy as np
+from mmengine.dataset import BaseDataset
 from mmengine.dist import barrier, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -33,6 +35,8 @@ class ResultsHook(Hook):
         ├── best                    the fake folders of the best checkpoint, as chosen by CheckpointHook's save_best
         └── strips                  all of these side by side in one image, with captions
 
+    If the target's files are in several folders, such as one per building, the images are in the same subfolders.
+
     Args:
         out_dir: output folder; a relative path is relative to the work directory.
         strip_dir: output folder of the strips. None: ``strips`` in ``out_dir``.
@@ -59,6 +63,17 @@ class ResultsHook(Hook):
         """Reads the best score so far, which a resumed run has loaded by now."""
         self.best = _best_scores(runner)
 
+    def before_val(self, runner: Runner) -> None:
+        self._find_root(runner.val_dataloader.dataset)
+
+    def before_test(self, runner: Runner) -> None:
+        self._find_root(runner.test_dataloader.dataset)
+
+    def _find_root(self, dataset: BaseDataset) -> None:
+        """Finds the innermost folder that contains all target images."""
+        folders = {os.path.dirname(dataset.get_data_info(i)['target_path']) for i in range(len(dataset))}
+        self.root = os.path.commonpath(folders)
+
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[BaseDataElement]
     ) -> None:
@@ -68,7 +83,7 @@ class ResultsHook(Hook):
             folders = {f'input{i}': image for i, image in enumerate(inputs.chunk(len(modalities)))}
             folders.update({f'fake{i}': image for i, image in enumerate(sample.branches.values())})
             folders['real'] = sample.gt_img
-            name = Path(sample.target_path).with_suffix('.png').name
+            name = str(Path(os.path.relpath(sample.target_path, self.root)).with_suffix('.png'))
             for folder, image in folders.items():
                 _write(self.out / folder / name, _to_bgr(image))
             captions = (*modalities, *(f'from {m}' for m in modalities), 'ensemble', f'target: {sample.target}')

@@ -1,14 +1,16 @@
 """Every geometric and photometric transform of mmseg and mmcv, on coordinates written into RGB, depth and label."""
 
 import pickle
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
 import pytest
-from mmcv.transforms import Compose
+from mmcv.transforms import BaseTransform, Compose
 from mmengine.registry import DATASETS, TRANSFORMS
 
 from cen_mm.datasets.modality import Modality
+from cen_mm.datasets.transforms.shared_geometry import check_pipeline
 
 HEIGHT, WIDTH = 48, 64
 GEOMETRIC = [
@@ -149,3 +151,18 @@ def test_vectors_turn_with_the_image(sample, dtype):
     for setting, y in (('y_up', -0.6), ('y_down', 0.6)):  # 90 degrees clockwise: right becomes down
         rotate = TRANSFORMS.build(dict(type='cen_mm.RandomRotate', prob=1.0, degree=(90, 90)))
         np.testing.assert_allclose(vectors(setting, rotate), [0.0, y, 0.8], atol=5e-3)
+
+
+@pytest.mark.parametrize('moves', [False, True])
+def test_transform_of_the_user_is_accepted_if_it_says_that_it_moves_the_modalities(moves):
+    class Transpose(BaseTransform):
+        moves_modalities = moves
+
+        def transform(self, results):
+            return results
+
+    expected = nullcontext() if moves else pytest.raises(ValueError, match='or set Transpose.moves_modalities = True')
+    with expected:
+        check_pipeline([Transpose()])
+    with expected:
+        check_pipeline([TRANSFORMS.build(dict(type='RandomApply', transforms=[Transpose()]))])

@@ -89,7 +89,7 @@ def test_shares_are_logged_saved_and_plotted(tmp_path):
     ('scales', 'message'),
     [
         (NONE, 'No channel is replaced after 6 of 9 iterations'),
-        (ALL, '1 channels (of first) are below the threshold in every'),
+        (ALL, 'below the threshold in every modality are replaced by each other: 1 in first. '),
     ],
 )
 def test_warns_once_and_says_what_to_change(tmp_path, scales, message):

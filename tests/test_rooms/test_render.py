@@ -85,6 +85,7 @@ def test_files_are_independent_of_workers_and_number_of_rooms(rendered, tmp_path
     (tmp_path / 'rooms.started').touch()
     (tmp_path / 'nyudv2' / 'rgb').mkdir(parents=True)
     (tmp_path / 'nyudv2' / 'rgb' / '000000.png').write_bytes(b'incomplete')
+    (tmp_path / 'nyudv2' / 'rgb' / '000003.png').write_bytes(b'of an interrupted run with more rooms')
     render(tmp_path, 2, 1, SIZE, seed=7, workers=1)
     files = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob('*.png') if p.name != 'overview.png')
     assert len(files) == 3 * (5 + 10)

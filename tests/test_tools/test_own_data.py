@@ -51,8 +51,8 @@ def test_statistics_training_and_testing(run_tool, folder):
     printed = run_tool('dataset_converters/statistics.py', 'thermal.py', '--workers', 0)
     mean = float(re.search(r'thermal=dict\(mean=\[([\d.]+)', printed).group(1))
     assert mean == pytest.approx(np.mean([cv2.imread(f'data/street/thermal/{i:03d}.png', -1) for i in range(28)]))
-    small = ['train_dataloader.dataset.pipeline.5.crop_size=(64,64)', 'train_dataloader.dataset.pipeline.3.size=(64,64)',
-             'train_dataloader.dataset.pipeline.2.min_side=64']  # fmt: skip
+    pipeline = 'train_dataloader.dataset.pipeline'
+    small = [f'{pipeline}.5.crop_size=(64,64)', f'{pipeline}.3.size=(64,64)', f'{pipeline}.2.min_side=64']
     run_tool('train.py', 'thermal.py', '--work-dir', 'work', '--cfg-options', *QUICK, *small)
     said = run_tool('test.py', 'thermal.py', 'work/epoch_1.pth', '--work-dir', 'work', '--show-dir', 'shown',
                     '--cfg-options', *QUICK)  # fmt: skip

@@ -2,6 +2,10 @@
 
 import importlib.util
 import json
+import os
+import socket
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -102,13 +106,61 @@ def test_training_and_testing_in_two_processes(run, made_nyudv2, tmp_path):
         'train_cfg.max_epochs=1',
         'train_cfg.val_interval=1',
     ]
-    log = run(made_nyudv2, 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--cfg-options', *options)
+    with socket.socket() as other_training:
+        with suppress(OSError):  # the port is in use already
+            other_training.bind(('', 29500))  # torch's default port
+            other_training.listen()
+        log = run(made_nyudv2, 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--cfg-options', *options)
     assert '[1][1/1]' in log  # four images in two processes with batch size two: one iteration
     assert '| ensemble |' in log
     options[-2:] = []
     test = ('dist_test.sh', CONFIG, tmp_path / 'epoch_1.pth', 2, '--work-dir', tmp_path)
     log = run(made_nyudv2, *test, '--cfg-options', *options)
     assert '| ensemble |' in log
+
+
+@pytest.mark.parametrize(
+    ('variables', 'expected'),
+    [
+        ({}, '--standalone --nproc_per_node=2'),
+        (dict(PORT='2'), '--nnodes=1 --node_rank=0 --master_addr=127.0.0.1 --master_port=2 --nproc_per_node=2'),
+        (dict(MASTER_PORT='3'), '--nnodes=1 --node_rank=0 --master_addr=127.0.0.1 --master_port=3 --nproc_per_node=2'),
+        (
+            dict(NNODES='4', NODE_RANK='1', MASTER_ADDR='host'),
+            '--nnodes=4 --node_rank=1 --master_addr=host --master_port=29500 --nproc_per_node=2',
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(('tool', 'files'), [('train', ['CONFIG']), ('test', ['CONFIG', 'CHECKPOINT'])])
+def test_dist_scripts_follow_the_variables_of_mmseg(tmp_path, variables, expected, tool, files):
+    (tmp_path / 'torchrun').write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / 'torchrun').chmod(0o755)
+    names = ('PORT', 'MASTER_PORT', 'MASTER_ADDR', 'NNODES', 'NODE_RANK')
+    env = {**{key: value for key, value in os.environ.items() if key not in names}, **variables}
+    env['PATH'] = f'{tmp_path}:{env["PATH"]}'
+    command = ['bash', ROOT / f'tools/dist_{tool}.sh', *files, '2', '--work-dir', 'a b']
+    output = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    options = f'{" ".join(files)} --launcher pytorch --work-dir a b'
+    assert output == f'{expected} {ROOT}/tools/{tool}.py {options}\n'
+
+
+def test_precision_and_scaled_learning_rate(run, made_nyudv2, tmp_path):
+    train = ('train.py', CONFIG, '--work-dir', tmp_path)
+    options = ('--cfg-options', *SMALL, 'train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=0.06')
+    log = run(made_nyudv2, *train, '--amp', '--amp-dtype', 'bfloat16', '--auto-scale-lr', *options)
+    assert "type='cen_mm.BFloat16OptimWrapper'" in log
+    groups = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['optimizer']['param_groups']
+    # two images per step instead of six; exchanging norms have ten times the learning rate
+    assert {round(group['initial_lr'], 9) for group in groups} == {0.02, 0.2}
+
+    log = run(made_nyudv2, *train, '--amp-dtype', 'bfloat16', *options, fails=True)
+    assert 'error: --amp-dtype selects the type for --amp: add --amp' in log
+    if not torch.cuda.is_available():
+        log = run(made_nyudv2, *train, '--amp', '--amp-dtype', 'float16', *options, fails=True)
+        assert log.strip().endswith('--amp-dtype float16 needs a GPU for its loss scale: use bfloat16.')
+    log = run(made_nyudv2, *train, '--auto-scale-lr', *options, 'auto_scale_lr=None', fails=True)
+    assert '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config' in log.splitlines()[-1]
 
 
 def test_plot_schedule_writes_an_image(run, made_nyudv2, tmp_path):

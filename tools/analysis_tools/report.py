@@ -88,8 +88,8 @@ def main() -> None:
     if scores:
         page.append(format_table(scores).get_html_string(attributes={'border': '1', 'cellpadding': '4'}))
     figures = [path for path in (args.work_dir / 'curves.png', args.work_dir / 'exchange.png') if path.exists()]
-    patterns = ('*/vis_data/vis_image/test_*.png', 'images/*/vis_data/vis_image/test_*.png', 'images/*.png')
-    images = sorted(path for pattern in patterns for path in args.work_dir.glob(pattern))
+    patterns = ('*/vis_data/vis_image/test_*.png', 'images/**/*.png')
+    images = sorted({path for pattern in patterns for path in args.work_dir.glob(pattern)})
     for path in (*figures, *images[:MAX_IMAGES]):
         page.append(f'<p><img src="{html.escape(os.path.relpath(path, args.work_dir))}" style="max-width:100%"></p>')
     report = args.work_dir / 'report.html'

@@ -69,6 +69,8 @@ def render(
             raise ValueError(f'{folder} was not created by this tool: choose another output folder.')
     for folder in (*(f'nyudv2/{name}' for name in NYU_FOLDERS), *(f'taskonomy/{name}' for name in MODALITIES)):
         (out / folder).mkdir(parents=True, exist_ok=True)
+        for image in (out / folder).glob('*.png'):  # of an interrupted run, which may have had more rooms
+            image.unlink()
     started.touch()
 
     write = partial(_write_room, out=out, size=tuple(size), seed=seed)

@@ -1,5 +1,5 @@
-# Your own data. A child config sets data_root, modalities, label and metainfo of the data sets, and adds the modalities
-# other than RGB to data_preprocessor. Images larger and smaller than the crop are scaled, padded and cropped.
+# Your own data. A child config sets data_root, modalities, label and metainfo of the data sets, and adds the other
+# modalities than RGB to data_preprocessor.
 data_preprocessor = dict(
     type='cen_mm.MultimodalDataPreProcessor',
     modalities=dict(rgb=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)),
