@@ -39,7 +39,7 @@ def readme_configs() -> list[str]:
     return [block.split('```')[0] for block in blocks if block.startswith("_base_ = 'cen_refinenet")]
 
 
-@pytest.mark.parametrize('text', readme_configs(), ids=['three lines', 'another backbone'])
+@pytest.mark.parametrize('text', readme_configs(), ids=lambda text: text.splitlines()[1][:40])
 def test_readme_configs_build(tmp_path, text):
     child = tmp_path / 'child.py'
     child.write_text(text.replace("_base_ = '", f"_base_ = '{CONFIGS[0].parent}/"))

@@ -38,4 +38,7 @@ def read_config(args: argparse.Namespace) -> Config:
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(args.config).stem)))
     if get_device() == 'cpu':
         cfg.sync_bn = None  # torch's synchronized batch norm needs GPUs
+    else:
+        for phase in ('train', 'val', 'test'):  # batches are copied to the GPU while it computes
+            cfg.get(f'{phase}_dataloader', {}).setdefault('pin_memory', True)
     return cfg

@@ -40,6 +40,7 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
         mean = list(chain.from_iterable(m['mean'] for m in modalities.values()))
         std = list(chain.from_iterable(m['std'] for m in modalities.values()))
         super().__init__(mean=mean, std=std, **kwargs)
+        self._non_blocking = True  # copies from pinned memory run beside the computation
         self.modalities = tuple(modalities)
         self.channels = num_channels(modalities)
         self.reversed = {name for name, settings in modalities.items() if settings.get('bgr_to_rgb')}
