@@ -45,3 +45,18 @@ def test_dynamo_finds_no_graph_break(model, training):
     inputs = torch.randn(2, 6, 64, 96)
     explanation = torch._dynamo.explain(model.branches)(inputs)
     assert explanation.graph_break_count == 0, explanation.break_reasons
+
+
+def test_onnx_takes_any_batch(model, tmp_path):
+    onnxruntime = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxscript')
+    module, path = Branches(model).eval(), tmp_path / 'model.onnx'
+    batch = torch.export.Dim('batch', min=1, max=16)
+    torch.onnx.export(
+        module, (torch.randn(2, 6, 64, 96),), path, dynamo=True, dynamic_shapes=({0: batch},), input_names=['inputs']
+    )
+    session = onnxruntime.InferenceSession(str(path))
+    for size in (1, 3):
+        inputs = torch.randn(size, 6, 64, 96)
+        for ours, want in zip(session.run(None, {'inputs': inputs.numpy()}), module(inputs)):
+            torch.testing.assert_close(torch.from_numpy(ours), want, rtol=1e-3, atol=1e-4)
