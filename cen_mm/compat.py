@@ -68,7 +68,13 @@ def _allow_mmengine_checkpoints() -> None:
             from numpy.core.multiarray import _reconstruct, scalar
         dtypes = {type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)}
         history = [HistoryBuffer, (_get_history_method, 'builtins.getattr')]
-        torch.serialization.add_safe_globals([*history, _reconstruct, scalar, np.ndarray, np.dtype, *dtypes])
+        # numpy 1 and 2 write different module names; either version loads the checkpoints of the other.
+        functions = [
+            (function, f'numpy.{core}.multiarray.{function.__name__}')
+            for function in (_reconstruct, scalar)
+            for core in ('core', '_core')
+        ]
+        torch.serialization.add_safe_globals([*history, *functions, np.ndarray, np.dtype, *dtypes])
 
 
 def config_path(name: Union[str, Path]) -> str:
