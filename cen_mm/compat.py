@@ -1,13 +1,19 @@
-"""Makes mmseg and mmagic importable and mmengine's checkpoints loadable. No other module patches other packages."""
+"""Makes mmseg and mmagic importable, mmengine's checkpoints loadable, and the configs of cen_mm known to mmengine.
+
+No other module patches other packages.
+"""
 
 import importlib.machinery
 import importlib.util
 import pickle
 import sys
 import types
+from pathlib import Path
+from typing import Optional, Union
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 
@@ -62,8 +68,47 @@ def _allow_mmengine_checkpoints() -> None:
             from numpy.core.multiarray import _reconstruct, scalar
         dtypes = {type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)}
         history = [HistoryBuffer, (_get_history_method, 'builtins.getattr')]
-        torch.serialization.add_safe_globals([*history, _reconstruct, scalar, np.ndarray, np.dtype, *dtypes])
+        # numpy 1 and 2 write different module names; either version loads the checkpoints of the other.
+        functions = [
+            (function, f'numpy.{core}.multiarray.{function.__name__}')
+            for function in (_reconstruct, scalar)
+            for core in ('core', '_core')
+        ]
+        torch.serialization.add_safe_globals([*history, *functions, np.ndarray, np.dtype, *dtypes])
+
+
+def config_path(name: Union[str, Path]) -> str:
+    """Returns the path of a config.
+
+    Args:
+        name: ``'cen_mm::NAME'`` for the config NAME of this package, such as ``'cen_mm::cen_refinenet_r18_rooms.py'``.
+            Any other name is a path and is returned as it is.
+
+    Raises:
+        FileNotFoundError: if this package has no such config.
+    """
+    if not str(name).startswith('cen_mm::'):
+        return str(name)
+    own_name = str(name).removeprefix('cen_mm::')
+    folder = Path(__file__).parent / '.mim/configs'  # in a wheel
+    if not folder.exists():
+        folder = Path(__file__).parents[1] / 'configs'  # in a checkout
+    if not (folder / own_name).is_file():
+        raise FileNotFoundError(f'cen_mm has no config {own_name!r}: use one of the files in {folder}.')
+    return str(folder / own_name)
+
+
+def _find_own_configs() -> None:
+    # mmengine resolves `_base_ = 'package::folder/name.py'` for a fixed list of packages only.
+    get_cfg_path = Config._get_cfg_path
+
+    def get_own_cfg_path(cfg_path: str, filename: str) -> tuple[str, Optional[str]]:
+        path = config_path(cfg_path)
+        return get_cfg_path(path, filename) if path == cfg_path else (path, None)
+
+    Config._get_cfg_path = staticmethod(get_own_cfg_path)
 
 
 _stand_in_for_compiled_ops()
 _allow_mmengine_checkpoints()
+_find_own_configs()

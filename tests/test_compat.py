@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 import subprocess
 import sys
 
@@ -27,6 +28,12 @@ def test_weights_only_accepts_the_log_history_and_no_other_code(tmp_path):
     torch.save({'message_hub': {'log_scalars': {'loss': history}}}, tmp_path / 'history.pth')
     read = torch.load(tmp_path / 'history.pth', weights_only=True)
     assert read['message_hub']['log_scalars']['loss'].data[0].tolist() == [1.0, 2.0]
+    torch.save({'history': history}, tmp_path / 'plain.pth', _use_new_zipfile_serialization=False)
+    plain = (tmp_path / 'plain.pth').read_bytes()
+    for module in (b'numpy.core.', b'numpy._core.'):  # as numpy 1 and numpy 2 write it
+        (tmp_path / 'plain.pth').write_bytes(re.sub(rb'numpy\._?core\.', module, plain))
+        read = torch.load(tmp_path / 'plain.pth', weights_only=True)
+        assert read['history'].data[0].tolist() == [1.0, 2.0]
     for code in (print, HistoryBuffer.update):
         torch.save({'code': code}, tmp_path / 'code.pth')
         with pytest.raises(pickle.UnpicklingError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
+from cen_mm import config_path
 from cen_mm.engine import set_up_process
 
 
@@ -29,6 +30,7 @@ def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 def read_config(args: argparse.Namespace) -> Config:
     """Reads the config file and applies the shared arguments and ``work_dir``."""
+    args.config = config_path(args.config)
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:

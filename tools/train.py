@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or cen_mm::NAME for a config of cen_mm')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/CONFIG)')
     parser.add_argument(
         '--resume',

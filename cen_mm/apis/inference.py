@@ -9,6 +9,8 @@ from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 
+from ..compat import config_path
+
 
 def init_model(
     config: Union[str, Path, Config], checkpoint: Union[str, Path, None] = None, device: str = 'cuda:0'
@@ -16,7 +18,7 @@ def init_model(
     """Builds the model of a config in eval mode and loads its weights. Pretrained weights are not downloaded.
 
     Args:
-        config: path of a config file, or a config.
+        config: path of a config file, ``'cen_mm::NAME'`` for a config of this package, or a config.
         checkpoint: path or URL of a checkpoint written by tools/train.py or tools/model_converters/cen_to_mm.py.
             None: the weights are random.
         device: device of the model.
@@ -27,7 +29,7 @@ def init_model(
     Raises:
         RuntimeError: if the checkpoint belongs to another model. The message lists the keys or shapes that differ.
     """
-    cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    cfg = config if isinstance(config, Config) else Config.fromfile(config_path(config))
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = MODELS.build(_without_downloads(cfg.model))
     if checkpoint is not None:

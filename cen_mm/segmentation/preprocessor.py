@@ -17,7 +17,8 @@ KEYS = ('mean', 'std', 'channels', 'bgr_to_rgb', 'pad_val')
 class MultimodalDataPreProcessor(SegDataPreProcessor):
     """mmseg's preprocessor with separate settings per modality.
 
-    The keys of ``modalities`` are the modalities of the model, in their order. The pipeline may pack more of them:
+    The keys of ``modalities`` are the modalities of the model. Their order is RGB first, then by name: configs that
+    mmengine writes have sorted keys, so the order of the keys must not matter. The pipeline may pack more modalities:
     the preprocessor selects those of the model, so one pipeline serves several models.
 
     Args:
@@ -35,6 +36,7 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
 
     def __init__(self, modalities: dict[str, dict], **kwargs):
         check_modalities(list(modalities))
+        modalities = in_order(modalities)
         for name, settings in modalities.items():
             _check(name, settings)
         mean = list(chain.from_iterable(m['mean'] for m in modalities.values()))
@@ -102,6 +104,11 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
                 'data set.'
             )
         return image.flip(0) if name in self.reversed else image
+
+
+def in_order(modalities: dict[str, dict]) -> dict[str, dict]:
+    """Returns the settings of the modalities in the order in which they are stacked: RGB first, then by name."""
+    return dict(sorted(modalities.items(), key=lambda item: (item[0] != 'rgb', item[0])))
 
 
 def num_channels(modalities: dict[str, dict]) -> dict[str, int]:

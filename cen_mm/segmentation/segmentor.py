@@ -25,7 +25,7 @@ from ..exchange import (
 from ..registry import MODELS
 from .adapter import ChannelAdapter
 from .checks import check_auxiliary_heads, check_backbone, check_decode_head, explain_unexpected_keys
-from .preprocessor import num_channels
+from .preprocessor import in_order, num_channels
 
 
 @MODELS.register_module()
@@ -71,14 +71,14 @@ class CENSegmentor(EncoderDecoder):
         modality_dropout: float = 0.0,
         **kwargs,
     ):
-        modalities = list(data_preprocessor['modalities'])
-        channels = num_channels(data_preprocessor['modalities'])
+        settings = in_order(data_preprocessor['modalities'])
+        modalities, channels = list(settings), num_channels(settings)
         owners = modalities if per_modality_norms else ['all']
         check_backbone(backbone)
         backbone = ConfigDict(backbone, modalities=owners)
         if available_modalities is not None:
             check_available_modalities(available_modalities, modalities)
-            settings = {name: data_preprocessor['modalities'][name] for name in available_modalities}
+            settings = {name: settings[name] for name in modalities if name in available_modalities}
             data_preprocessor = {**data_preprocessor, 'modalities': settings}
         with explain_unexpected_keys(dict(kwargs, backbone=backbone, decode_head=decode_head)):
             super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
@@ -93,7 +93,7 @@ class CENSegmentor(EncoderDecoder):
                     make_per_modality(part, modalities)
         self.ensemble = Ensemble(modalities)
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
-        self.available_modalities = tuple(available_modalities or modalities)
+        self.available_modalities = tuple(settings)
         self.modality_dropout = modality_dropout
         self._dropout_rng: Optional[np.random.Generator] = None
         if not 0 <= modality_dropout <= 1:

@@ -64,7 +64,7 @@ def test_one_available_modality_equals_no_exchange(build, num_modalities, dtype,
 
 
 @pytest.mark.parametrize('training', [False, True], ids=['eval', 'training'])
-@pytest.mark.parametrize('available', [('rgb', 'normal'), ('normal', 'rgb'), ('depth', 'normal')])
+@pytest.mark.parametrize('available', [('rgb', 'normal'), ('rgb', 'depth'), ('depth', 'normal')])
 def test_two_of_three_modalities_equal_a_model_of_two(build, available, training):
     three, two = build(NAMES[:3]).train(training), build(available).train(training)
     state = three.state_dict()
@@ -156,6 +156,7 @@ def test_predictions_from_the_available_modalities(build, available, mode):
         build(NAMES[:3], **options).eval(),
     )
     want.load_state_dict(model.state_dict())
+    available = tuple(name for name in NAMES if name in available)  # the model's order
     packed = {name: [image] for name, image in zip(NAMES, torch.randn(9, 64, 96).split(3))}
     with torch.no_grad():
         got = model.test_step(dict(inputs=packed, data_samples=[sample(64, 96)]))[0]

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
@@ -70,6 +71,22 @@ def test_test_time_augmentation_averages_every_branch(tiny_model):
     for name in ('data', 'rgb', 'depth'):
         mean = sum(logits.get(name).softmax(0) for logits in both)
         assert torch.equal(merged.get(name), mean.argmax(0, keepdim=True))
+
+
+def test_a_dumped_config_builds_the_same_model(config, tmp_path):
+    """mmengine writes the config of a run with sorted keys, depth before rgb; the branches must stay the same."""
+    cfg = config('cen_refinenet_r18_rooms.py')
+    cfg.dump(tmp_path / 'dumped.py')
+    dumped = Config.fromfile(tmp_path / 'dumped.py')
+    assert list(dumped.model.data_preprocessor.modalities) == ['depth', 'rgb']
+    models = [MODELS.build(each.model).eval() for each in (cfg, dumped)]
+    models[1].load_state_dict(models[0].state_dict())
+    inputs = dict(rgb=[torch.rand(3, 64, 96)], depth=[torch.rand(1, 64, 96)])
+    with torch.no_grad():
+        results = [model.test_step(dict(inputs=inputs, data_samples=samples(1, 64, 96)))[0] for model in models]
+    assert models[1].modalities == ('rgb', 'depth')
+    for name in ('data', 'rgb', 'depth'):
+        assert torch.equal(*(sample.seg_logits.get(name) for sample in results))
 
 
 def test_norms_of_backbone_and_head_become_per_modality(config):

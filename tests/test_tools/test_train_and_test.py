@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.utils import get_installed_path
 
 from cen_mm.engine.exchange_hook import HISTORY
 
@@ -39,7 +40,8 @@ def run(run_tool, monkeypatch):
 
 
 def read_last_scores(work_dir: Path) -> dict:
-    return [json.loads(path.read_text()) for path in sorted(work_dir.glob('*/2*.json'))][-1]
+    scores = json.loads(sorted(work_dir.glob('*/2*.json'))[-1].read_text())
+    return {key: value for key, value in scores.items() if 'time' not in key}
 
 
 def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
@@ -96,6 +98,18 @@ def check_drawing_of_exchange(run, data, checkpoint, tmp_path):
     assert cv2.connectedComponents(red)[0] - 1 == 6  # three channels in each modality
     log = run(data, *command, '--layer', 'bn2', '--cfg-options', *SMALL, fails=True)
     assert '--layer bn2 matches 0 exchanging norms' in log.splitlines()[-1]
+
+
+def test_tools_of_mmseg_run_configs(run, made_nyudv2, tmp_path):
+    config, tools = tmp_path / 'config.py', f'{get_installed_path("mmsegmentation")}/.mim/tools'
+    config.write_text(f"_base_ = __import__('cen_mm').config_path('cen_mm::{CONFIG.name}')")
+    work_dir = tmp_path / 'work'
+    options = ['--work-dir', work_dir, '--cfg-options', *SMALL]
+    run(made_nyudv2, f'{tools}/train.py', config, *options, 'train_cfg.max_epochs=1', own_process=True)
+    run(made_nyudv2, f'{tools}/test.py', config, work_dir / 'epoch_1.pth', *options, own_process=True)
+    scores = read_last_scores(work_dir)
+    run(made_nyudv2, 'test.py', f'cen_mm::{CONFIG.name}', work_dir / 'epoch_1.pth', *options)
+    assert read_last_scores(work_dir) == scores
 
 
 def test_training_and_testing_in_two_processes(run, made_nyudv2, tmp_path):

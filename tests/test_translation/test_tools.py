@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.utils import get_installed_path
 
 pytest.importorskip('mmagic')
 
@@ -48,9 +49,10 @@ def test_train_and_test(run_tool, rooms, tmp_path):
     for network in ('generators', 'discriminators'):
         assert {int(state['step']) for state in last['optimizer'][network]['state'].values()} == {2}
 
-    def test(*command) -> dict:
-        run_tool('test.py', config, work_dir / 'epoch_2.pth', *command)
-        return json.loads(sorted(work_dir.glob('*/2*.json'))[-1].read_text())
+    def test(*command, tool: str = 'test.py', own_process: bool = False) -> dict:
+        run_tool(tool, config, work_dir / 'epoch_2.pth', *command, own_process=own_process)
+        scores = json.loads(sorted(work_dir.glob('*/2*.json'))[-1].read_text())
+        return {key: value for key, value in scores.items() if 'time' not in key}
 
     # Without exchange, a branch does not depend on the other modalities, so the scores with one missing are equal.
     scores = test('--show-dir', tmp_path / 'strips', *options, 'model.generator.threshold=0')
@@ -65,6 +67,9 @@ def test_train_and_test(run_tool, rooms, tmp_path):
     real = cv2.imread(str(work_dir / 'results/real' / name))
     assert np.abs(want.astype(int) - real).mean() < 2  # the pipeline's resize, in RGB order
     assert cv2.imread(str(tmp_path / 'strips' / name)).shape == (146, 6 * 132, 3)
+
+    tool = f'{get_installed_path("mmagic")}/.mim/tools/test.py'
+    assert test(*options, 'model.generator.threshold=0', tool=tool, own_process=True) == scores
 
     shutil.rmtree(rooms / 'reshading')
     single = test('--available-modalities', 'edge_texture', '--show-dir', tmp_path / 'single', *options)
