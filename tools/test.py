@@ -43,10 +43,10 @@ def draw_images(cfg: Config, args: argparse.Namespace) -> None:
 def set_available_modalities(cfg: Config, names: list[str]) -> None:
     """Restricts the test data set and the model to these modalities."""
     dataset = cfg.test_dataloader.dataset
-    if 'inputs' in dataset:  # translation
-        dataset.inputs = names
-    else:
-        dataset.modalities = {name: dataset.modalities[name] for name in names if name in dataset.modalities}
+    key = 'inputs' if 'inputs' in dataset else 'modalities'  # of translation and of segmentation
+    modalities = dataset[key]
+    is_dict = isinstance(modalities, dict)
+    dataset[key] = {name: modalities[name] for name in names if name in modalities} if is_dict else names
     cfg.model.available_modalities = names
 
 

@@ -2,12 +2,15 @@
 
 from .multimodal import MultimodalDataset
 from .nyudv2 import NYUDepthV2Dataset
+from .paired import PairedImageDataset
 from .sunrgbd import SUNRGBDDataset
 from .taskonomy import TaskonomyDataset
 from .transforms.geometry import CenterPad, RandomScale
 from .transforms.loading import LoadLabels, LoadModalities
-from .transforms.packing import PackModalities
-from .transforms.translation import CropImages, FlipImages, LoadTaskonomyImages, PackTranslation, ResizeImages
+from .transforms.packing import PackModalities, PackTranslation
+from .transforms.paired import LoadPairedImages
+from .transforms.taskonomy import LoadTaskonomyImages
+from .transforms.translation import CropImages, FlipImages, ResizeImages
 
 __all__ = [
     'CenterPad',
@@ -15,11 +18,13 @@ __all__ = [
     'FlipImages',
     'LoadLabels',
     'LoadModalities',
+    'LoadPairedImages',
     'LoadTaskonomyImages',
     'MultimodalDataset',
     'NYUDepthV2Dataset',
     'PackModalities',
     'PackTranslation',
+    'PairedImageDataset',
     'RandomScale',
     'ResizeImages',
     'SUNRGBDDataset',

@@ -28,6 +28,43 @@ def read_list(path: str, owner: str, backend_args: BackendArgs = None) -> list[t
     return [(f'{path}, line {number}', line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
+def list_samples(
+    patterns: dict[str, str], root: str, ann_file: str, owner: str, backend_args: BackendArgs = None
+) -> list[tuple[str, str, dict[str, str]]]:
+    """Lists the samples that path patterns describe.
+
+    Args:
+        patterns: path pattern of each key, such as ``'rgb/{}.jpg'``.
+        root: folder of the data set.
+        ann_file: list file with one name per line. Empty: all names that have a file for every pattern.
+        owner: name of the data set's class, for errors.
+        backend_args: arguments of mmengine's file backend.
+
+    Returns:
+        For each sample its source, such as ``'train.txt, line 3'``, its name, and the path of each key, relative to
+        ``root``.
+
+    Raises:
+        FileNotFoundError: if the list file or a folder does not exist, or the folders have no common name.
+        ValueError: if a pattern does not contain ``{}``.
+    """
+    for key, pattern in patterns.items():
+        if '{}' not in pattern:
+            raise ValueError(
+                f'{owner}: the path of {key} is {pattern!r}: write {{}} in place of the name of the sample, such as '
+                f"'{key}/{{}}.png'."
+            )
+    if ann_file:
+        lines = read_list(ann_file, owner, backend_args)
+    else:
+        root = root or '.'
+        lines = [(root, name) for name in common_names(root, patterns, backend_args)]
+    return [
+        (source, name, {key: pattern.replace('{}', name) for key, pattern in patterns.items()})
+        for source, name in lines
+    ]
+
+
 def common_names(root: str, patterns: dict[str, str], backend_args: BackendArgs = None) -> list[str]:
     """Finds the names that have a file for every pattern.
 
@@ -98,5 +135,5 @@ def check_files(files: Iterable[tuple[str, str]], backend_args: BackendArgs = No
             folders[folder] = set(entries)
         if name not in folders[folder]:
             raise FileNotFoundError(
-                f'{path}, required by {source}, does not exist: add the file, correct its path, or remove the line.'
+                f'{path}, required by {source}, does not exist: add the file, correct its path, or remove the sample.'
             )

@@ -6,7 +6,7 @@ from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 
 from ..registry import DATASETS
-from .files import check_files, common_names, read_list
+from .files import check_files, list_samples
 from .modality import Modality
 from .transforms.shared_geometry import check_pipeline
 
@@ -83,20 +83,9 @@ class MultimodalDataset(BaseSegDataset):
         patterns = {name: modality.path for name, modality in self.modalities.items()}
         if self.label is not None:
             patterns['label'] = self.label.path
-        for name, pattern in patterns.items():
-            if '{}' not in pattern:
-                raise ValueError(
-                    f'{type(self).__name__}: the path of {name} is {pattern!r}: write {{}} in place of the name of '
-                    f"the sample, such as '{name}/{{}}.png'."
-                )
-        if self.ann_file:
-            lines = read_list(self.ann_file, type(self).__name__, self.backend_args)
-        else:
-            root = self.data_root or '.'
-            lines = [(root, name) for name in common_names(root, patterns, self.backend_args)]
-        return [
-            (source, {key: pattern.replace('{}', name) for key, pattern in patterns.items()}) for source, name in lines
-        ]
+        kind = type(self).__name__
+        samples = list_samples(patterns, self.data_root, self.ann_file, kind, self.backend_args)
+        return [(source, paths) for source, _, paths in samples]
 
     def load_data_list(self) -> list[dict]:
         """Lists the samples and checks that their files exist.

@@ -6,6 +6,7 @@ from mmengine import fileio
 from mmengine.dataset import BaseDataset
 
 from ..registry import DATASETS
+from .files import check_files, read_list
 
 MODALITIES = (
     'rgb', 'normal', 'reshading', 'depth_euclidean', 'depth_zbuffer', 'principal_curvature', 'edge_occlusion',
@@ -77,14 +78,10 @@ class TaskonomyDataset(BaseDataset):
             One dict per sample with ``modality_paths`` {name: path}, in the order of ``inputs``, ``target`` and
             ``target_path``.
         """
-        data_list = []
+        data_list, files = [], []
         for source, line in self._read_list() if self.ann_file else self._scan_folder():
             paths = {name: self._path(line.replace('{domain}', name)) for name in [*self.inputs, self.target]}
-            for path in paths.values():
-                if not fileio.exists(path):
-                    raise FileNotFoundError(
-                        f'{path}, required by {line} in {source}, does not exist: add the file or remove {line}.'
-                    )
+            files += [(path, f'{line} in {source}') for path in paths.values()]
             modality_paths = {name: paths[name] for name in self.inputs}
             data_list.append(dict(modality_paths=modality_paths, target=self.target, target_path=paths[self.target]))
         if not data_list:
@@ -92,6 +89,7 @@ class TaskonomyDataset(BaseDataset):
                 f'{self.ann_file or self._path(self.inputs[0])} contains no images: write one path per line, such as '
                 '{domain}/point_0_view_0_domain_{domain}.png, or, without a list file, put PNG files into the folder.'
             )
+        check_files(files)
         return data_list
 
     def _path(self, name: str) -> str:
@@ -99,20 +97,12 @@ class TaskonomyDataset(BaseDataset):
 
     def _read_list(self) -> list[tuple[str, str]]:
         """Returns the location (file and line number) and the text of each line of the list file."""
-        if not fileio.exists(self.ann_file):
-            raise FileNotFoundError(
-                f'The list file {self.ann_file} does not exist: set data_root to the folder of Taskonomy and ann_file '
-                "to its list file, or to '' for all files of a folder."
-            )
-        lines = []
-        for number, line in enumerate(fileio.get_text(self.ann_file).splitlines(), start=1):
-            source, line = f'{self.ann_file}, line {number}', line.strip()
-            if line and '{domain}' not in line:
+        lines = read_list(self.ann_file, type(self).__name__)
+        for source, line in lines:
+            if '{domain}' not in line:
                 raise ValueError(
                     f"{source} is {line!r}, without a placeholder: write {{domain}} in place of the modality's name."
                 )
-            if line:
-                lines.append((source, line))
         return lines
 
     def _scan_folder(self) -> list[tuple[str, str]]:

@@ -28,6 +28,8 @@ TITLES = {
 class TranslationMetric(BaseMetric):
     """L1, RMSE, PSNR, SSIM, LPIPS, FID and KID of every branch and of the ensemble.
 
+    Samples without a target have no scores.
+
     There are two protocols:
 
     - The standard protocol compares 8-bit images without stretching. ``L1`` and ``RMSE`` are computed on values in
@@ -56,6 +58,8 @@ class TranslationMetric(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Computes and stores the scores and features of every branch, for each image of the batch."""
         for sample in data_samples:
+            if 'gt_img' not in sample:
+                continue
             images = [sample['gt_img'], *sample['branches'].values()]
             standard = torch.stack([to_bytes(image) for image in images])  # (M + 2, 3, H, W)
             drawn = torch.stack([as_drawn(image) for image in images]).to(standard.device)
@@ -72,6 +76,9 @@ class TranslationMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Averages over the images, compares the sets, prints one table per protocol and returns the scores."""
+        if not results:
+            print_log('There are no scores, because the data set has no target.', logger='current')
+            return {}
         names, metrics = list(results[0]['scores']), {}
         for protocol, title in TITLES.items():
             features = torch.stack([result['features'][protocol] for result in results]).double()  # (N, M + 2, D)

@@ -207,7 +207,7 @@ INVALID_INPUTS = {
     'missing list': (dict(ann_file='no.txt'), None, FileNotFoundError, 'no.txt does not exist: set data_root'),
     'missing file': (
         {}, lambda root: reshading(root).unlink(), FileNotFoundError,
-        'domain_reshading.png, required by .* in .*test_domain.txt, line 1, does not exist: add .* or remove {domain}',
+        'domain_reshading.png, required by .* in .*test_domain.txt, line 1, does not exist: add .*remove the sample',
     ),
     'no placeholder': (
         {}, lambda root: (root / 'test_domain.txt').write_text('rgb/1.png'), ValueError,

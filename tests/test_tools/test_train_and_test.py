@@ -250,4 +250,4 @@ def test_invalid_inputs_raise_clear_errors(run, made_nyudv2, tmp_path):
     (made_nyudv2 / 'depth/000000.png').unlink()
     log = run(made_nyudv2, 'train.py', CONFIG, '--work-dir', tmp_path, '--cfg-options', *SMALL, fails=True)
     assert 'depth/000000.png' in log.strip().splitlines()[-1]
-    assert log.strip().endswith('does not exist: add the file or remove the line.')
+    assert log.strip().endswith('does not exist: add the file, correct its path, or remove the sample.')

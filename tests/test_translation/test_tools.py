@@ -24,13 +24,13 @@ def test_config_builds(path, tmp_path):
     cfg = Config.fromfile(path)
     init_default_scope('mmagic')
     model = MODELS.build(cfg.model).eval()
-    side = cfg.crop_size[0]
+    modalities, side = cfg.model.modalities, cfg.crop_size[0]
     with torch.no_grad():
         branches = model.branches(torch.zeros(1, 3 * len(model.modalities), side, side))
-    assert list(branches) == [*cfg.modalities, 'ensemble']
-    assert model.modalities == tuple(cfg.modalities)
+    assert list(branches) == [*modalities, 'ensemble']
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        assert (loader.dataset.inputs, loader.dataset.target) == (cfg.modalities, cfg.target)
+        assert list(loader.dataset.inputs) == modalities
+        assert loader.dataset.target == cfg.train_dataloader.dataset.target
         with pytest.raises(FileNotFoundError, match='The list .* does not exist'):
             DATASETS.build(dict(loader.dataset, data_root=str(tmp_path)))
 

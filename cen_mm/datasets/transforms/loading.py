@@ -8,6 +8,7 @@ from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
 from ...registry import TRANSFORMS
+from .alignment import match_size
 
 
 @TRANSFORMS.register_module()
@@ -37,18 +38,8 @@ class LoadModalities(BaseTransform):
         shape = None
         for name in (first, *(name for name in paths if name != first)):
             image = settings[name].load(paths[name], name, name == 'rgb', self.backend_args)
-            if shape is None:
-                shape = image.shape[:2]
-            elif image.shape[:2] != shape and settings[name].resize:
-                image = mmcv.imresize(image, shape[::-1], interpolation=settings[name].interpolation)
-            elif image.shape[:2] != shape:
-                (height, width), (first_height, first_width) = image.shape[:2], shape
-                raise ValueError(
-                    f'{paths[name]} is {width}x{height}, but {paths[first]} is {first_width}x{first_height}: '
-                    f'align {name} with {first} and save both in the same size, or set resize=True for {name} in '
-                    'the data set if they are aligned.'
-                )
-            results[name] = image
+            shape = shape or image.shape[:2]
+            results[name] = match_size(image, shape, name, first, paths, settings[name])
         results['modality_fields'] = {name: settings[name] for name in paths if name != 'rgb'}
         image = results.pop('rgb', None)
         if image is None:

@@ -1,100 +1,39 @@
-"""Transforms for image translation on Taskonomy, from loading to packing, as in the authors' code.
+"""Transforms for image translation between loading and packing, as in the authors' code.
 
-Between loading and packing, a sample contains ``images`` and ``missing``. ``images`` is {modality: ``(H, W)`` or
-``(H, W, 3)`` uint8, RGB} and includes the target. ``missing`` is {modality: ``(H, W)`` uint8, 255 where depth is
-missing, 0 elsewhere} and only includes depth modalities with missing pixels.
+Between loading and packing, a sample contains these dicts, whose arrays all have the same height and width:
+
+- ``images``: {name: ``(H, W)`` or ``(H, W, 3)``, RGB} of the inputs and the target, uint8 or float32 in [0, 255].
+- ``missing``: {name: ``(H, W)`` uint8, 255 where there is no measurement, and 0 elsewhere}, only for images with such
+  pixels, which are 0 in the image.
+- ``ignored``, optional: {target: ``(H, W)`` uint8, 0 where the target counts}. The image keeps its values there.
 """
 
-from functools import cache
 from typing import Callable
 
 import mmcv
 import numpy as np
-import torch
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
-from mmengine import fileio
-from mmengine.structures import BaseDataElement
+from PIL import Image
 
 from ...registry import TRANSFORMS
-from ..taskonomy import DEPTH_MISSING, EDGE_MAX
-
-SIXTEEN_BIT = ('depth_euclidean', 'depth_zbuffer', *EDGE_MAX)  # modalities stored as 16-bit, one-channel images
-
-
-@cache
-def to_8_bit_table(modality: str) -> np.ndarray:
-    """Computes the 8-bit value of each 16-bit value, ``(65536,)`` uint8, in the authors' ranges and rounded down.
-
-    Missing depth becomes 0. The nearest valid depth, 1/512 m, becomes 15 and the farthest 254, so that 0 only means
-    missing depth. The authors' code gives 0 for missing depth as well: 1 + 65535 overflows to 0, and log(0) is cast to
-    0, but the result of that cast is not defined on every platform.
-    """
-    if modality in EDGE_MAX:
-        values = np.arange(DEPTH_MISSING + 1) / EDGE_MAX[modality] * 255
-        return np.minimum(values, 255).astype(np.uint8)  # above the range, the authors' values would wrap around to 0
-    values = np.log(np.arange(1, DEPTH_MISSING + 2, dtype=np.float32)) / 11.1 * 255
-    values[DEPTH_MISSING] = 0
-    return values.astype(np.uint8)
 
 
 def _apply(results: dict, function: Callable) -> dict:
-    for key in ('images', 'missing'):
-        results[key] = {name: function(image) for name, image in results[key].items()}
+    for key in ('images', 'missing', 'ignored'):
+        results[key] = {name: function(image) for name, image in results.get(key, {}).items()}
     results['img_shape'] = next(iter(results['images'].values())).shape[:2]
     return results
 
 
 @TRANSFORMS.register_module()
-class LoadTaskonomyImages(BaseTransform):
-    """Reads the images of all input modalities and of the target, if given, in the authors' value ranges.
-
-    Required key: ``modality_paths``. Optional keys: ``target`` and ``target_path``. Added keys: ``images``,
-    ``missing``, ``ori_shape``, ``img_shape``.
-
-    Raises:
-        ValueError: if a file cannot be decoded or does not have the bit depth of its modality, or if the images differ
-            in size.
-    """
-
-    def transform(self, results: dict) -> dict:
-        paths = dict(results['modality_paths'])
-        if 'target_path' in results:
-            paths[results['target']] = results['target_path']
-        results['images'], results['missing'] = {}, {}
-        for name, path in paths.items():
-            content = fileio.get(path)
-            image = mmcv.imfrombytes(content, flag='unchanged') if content else None
-            if image is None:
-                raise ValueError(f'{path} cannot be decoded: replace it with a PNG file.')
-            if name in SIXTEEN_BIT:
-                if image.dtype != np.uint16 or image.ndim != 2:
-                    raise ValueError(f'{path} is {image.dtype} {image.shape}: save {name} as 16-bit with one channel.')
-                if name not in EDGE_MAX and (image == DEPTH_MISSING).any():
-                    results['missing'][name] = np.where(image == DEPTH_MISSING, np.uint8(255), np.uint8(0))
-                image = to_8_bit_table(name)[image]
-            elif image.dtype != np.uint8:
-                raise ValueError(f'{path} is {image.dtype}: save {name} as 8-bit.')
-            results['images'][name] = image if image.ndim == 2 else image[..., 2::-1]
-            first = next(iter(paths))
-            shape, first_shape = image.shape[:2], results['images'][first].shape[:2]
-            if shape != first_shape:
-                raise ValueError(
-                    f'{path} is {shape[1]}x{shape[0]}, but {paths[first]} is {first_shape[1]}x{first_shape[0]}: align '
-                    'the modalities and save them in the same size.'
-                )
-        results['ori_shape'] = results['img_shape'] = shape
-        return results
-
-
-@TRANSFORMS.register_module()
 class ResizeImages(BaseTransform):
-    """Resizes all modalities by bilinear interpolation.
+    """Resizes all images by bilinear interpolation.
 
-    A pixel interpolated from any missing depth becomes missing, too. As in the authors' code, Pillow resizes: it
-    averages when it downsamples, while OpenCV does not.
+    A pixel interpolated from any missing or ignored pixel becomes missing or ignored, too. As in the authors' code,
+    Pillow resizes: it averages when it downsamples, while OpenCV does not.
 
-    Required keys: ``images``, ``missing``. Modified keys: ``images``, ``missing``, ``img_shape``.
+    Required keys: ``images``, ``missing``. Optional key: ``ignored``. Modified keys: these, and ``img_shape``.
 
     Args:
         size: (height, width) after resizing.
@@ -104,20 +43,29 @@ class ResizeImages(BaseTransform):
         self.size = size
 
     def transform(self, results: dict) -> dict:
-        results = _apply(results, lambda image: mmcv.imresize(image, tuple(self.size)[::-1], backend='pillow'))
+        results = _apply(results, self._resize)
         for name, missing in results['missing'].items():
             missing[missing > 0] = 255
             results['images'][name][missing > 0] = 0
         return results
 
+    def _resize(self, image: np.ndarray) -> np.ndarray:
+        size = tuple(self.size)[::-1]
+        if image.dtype == np.uint8:
+            return mmcv.imresize(image, size, backend='pillow')
+        # Pillow resizes float32 one channel at a time.
+        channels = np.atleast_3d(image).transpose(2, 0, 1)
+        resized = [Image.fromarray(channel).resize(size, Image.BILINEAR) for channel in channels]
+        return np.stack(resized, axis=-1) if image.ndim == 3 else np.array(resized[0])
+
 
 @TRANSFORMS.register_module()
 class CropImages(BaseTransform):
-    """Crops all modalities at the same random position.
+    """Crops all images at the same random position.
 
     The crop is always inside the image, while the authors' crop may exceed the border by one pixel.
 
-    Required keys: ``images``, ``missing``. Modified keys: ``images``, ``missing``, ``img_shape``.
+    Required keys: ``images``, ``missing``. Optional key: ``ignored``. Modified keys: these, and ``img_shape``.
 
     Args:
         size: (height, width) of the crop.
@@ -147,9 +95,12 @@ class CropImages(BaseTransform):
 
 @TRANSFORMS.register_module()
 class FlipImages(BaseTransform):
-    """Randomly flips all modalities horizontally.
+    """Randomly flips all images horizontally.
 
-    Required keys: ``images``, ``missing``. Modified keys: ``images``, ``missing``.
+    If the settings of an image have ``vectors``, their first component, x, changes its sign.
+
+    Required keys: ``images``, ``missing``. Optional keys: ``ignored``, ``modality_settings``. Modified keys:
+    ``images``, ``missing``, ``ignored``.
 
     Args:
         prob: probability of the flip.
@@ -163,36 +114,12 @@ class FlipImages(BaseTransform):
         return np.random.rand() < self.prob
 
     def transform(self, results: dict) -> dict:
-        return _apply(results, lambda image: image[:, ::-1]) if self._flip() else results
-
-
-@TRANSFORMS.register_module()
-class PackTranslation(BaseTransform):
-    """Concatenates the M input modalities along the channels, and packs the target.
-
-    ``inputs`` is ``(3M, H, W)`` float32 in [-1, 1]; images with one channel are tiled to three. If there is a target,
-    ``data_samples`` contains ``gt_img`` ``(3, H, W)`` float32 in [-1, 1] and ``mask`` ``(1, H, W)`` float32, 1 where
-    the target is valid, 0 where its depth is missing. ``data_samples`` is a BaseDataElement of mmengine, so that the
-    data sets do not depend on mmagic; ``DataSample().update(sample)`` converts it to mmagic's class.
-
-    Required keys: ``images``, ``missing``, ``modality_paths``. Optional keys: ``target``, ``target_path``,
-    ``sample_idx``.
-    """
-
-    META_KEYS = ('modality_paths', 'target', 'target_path', 'sample_idx', 'ori_shape', 'img_shape')
-
-    def transform(self, results: dict) -> dict:
-        modalities = tuple(results['modality_paths'])
-        meta = {key: results[key] for key in self.META_KEYS if key in results}
-        sample = BaseDataElement(metainfo=dict(meta, modalities=modalities))
-        if 'target_path' in results:
-            target = results['target']
-            sample.gt_img = self._to_tensor(results['images'][target])
-            missing = results['missing'].get(target, np.zeros(results['img_shape'], np.uint8))
-            sample.mask = torch.from_numpy(missing == 0)[None].float()
-        return dict(inputs=torch.cat([self._to_tensor(results['images'][m]) for m in modalities]), data_samples=sample)
-
-    @staticmethod
-    def _to_tensor(image: np.ndarray) -> torch.Tensor:
-        image = np.stack([image] * 3) if image.ndim == 2 else image.transpose(2, 0, 1)
-        return torch.from_numpy(np.ascontiguousarray(image)).float() / 127.5 - 1
+        if not self._flip():
+            return results
+        results = _apply(results, lambda image: image[:, ::-1])
+        for name, settings in results.get('modality_settings', {}).items():
+            if settings.vectors and name in results['images']:
+                image = results['images'][name] = results['images'][name].copy()
+                image[..., 0] = 255 - image[..., 0]
+                image[results['missing'].get(name, np.zeros(image.shape[:2])) > 0] = 0
+        return results

@@ -1,0 +1,35 @@
+"""Comparing the sizes of the images of a sample."""
+
+from typing import Optional
+
+import mmcv
+import numpy as np
+
+from ..modality import Modality
+
+
+def match_size(
+    image: np.ndarray, shape: tuple[int, int], name: str, first: str, paths: dict, settings: Optional[Modality] = None
+) -> np.ndarray:
+    """Checks that an image has the size of the first modality's image, or resizes it.
+
+    Args:
+        image: ``(H, W)`` or ``(H, W, C)``.
+        shape: (height, width) of the first modality's image.
+        name: name of the image.
+        first: name of the first modality.
+        paths: {name: path}, for errors.
+        settings: settings of the image. It is resized if its ``resize`` is True.
+
+    Raises:
+        ValueError: if the sizes differ and ``resize`` is False, or there are no settings.
+    """
+    if image.shape[:2] == shape:
+        return image
+    if settings is not None and settings.resize:
+        return mmcv.imresize(image, shape[::-1], interpolation=settings.interpolation)
+    hint = f', or set resize=True for {name} in the data set if they are aligned' if settings is not None else ''
+    raise ValueError(
+        f'{paths[name]} is {image.shape[1]}x{image.shape[0]}, but {paths[first]} is {shape[1]}x{shape[0]}: align '
+        f'{name} with {first} and save both in the same size{hint}.'
+    )
