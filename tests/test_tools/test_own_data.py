@@ -48,7 +48,7 @@ QUICK = [
 
 
 def test_statistics_training_and_testing(run_tool, folder):
-    printed = run_tool('dataset_converters/statistics.py', 'thermal.py', '--workers', 0)
+    printed = run_tool('dataset_converters/modality_statistics.py', 'thermal.py', '--workers', 0)
     mean = float(re.search(r'thermal=dict\(mean=\[([\d.]+)', printed).group(1))
     assert mean == pytest.approx(np.mean([cv2.imread(f'data/street/thermal/{i:03d}.png', -1) for i in range(28)]))
     pipeline = 'train_dataloader.dataset.pipeline'

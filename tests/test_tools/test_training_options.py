@@ -54,8 +54,8 @@ def test_early_stopping(train):
 train_cfg = dict(max_epochs=5, val_interval=1)
 custom_hooks = [dict(type='EarlyStoppingHook', monitor='mIoU', patience=1, min_delta=100.0)]
 """)
-    assert 'early stopping' in log.lower()
-    assert int((work_dir / 'last_checkpoint').read_text()[-5]) < 5 or not (work_dir / 'epoch_5.pth').exists()
+    assert 'the monitored metric did not improve in the last 1 records' in log
+    assert not (work_dir / 'epoch_5.pth').exists()
 
 
 def test_iteration_based_training_and_resuming_with_another_batch_size(train):

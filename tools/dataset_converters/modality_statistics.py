@@ -1,6 +1,6 @@
 """Computes mean and standard deviation of each modality of a config's training data set, to paste into the config.
 
-python tools/dataset_converters/statistics.py CONFIG
+python tools/dataset_converters/modality_statistics.py CONFIG
 
 The files are read with the settings in the data set's `modalities`, without augmentation. Pixels without a measurement
 (`invalid`, NaN) are ignored. The values are in the unit that the preprocessor receives: 0 to 255 for 8-bit images, the
