@@ -71,6 +71,12 @@ def main() -> None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    loader = runner.train_loop.dataloader
+    if len(loader) == 0:
+        raise SystemExit(
+            f'The training data set has {len(loader.dataset)} samples, fewer than train_dataloader.batch_size='
+            f'{loader.batch_size} on each process, and drop_last=True drops the incomplete batch: reduce batch_size.'
+        )
     runner.train()
 
 

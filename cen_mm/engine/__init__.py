@@ -2,7 +2,6 @@
 
 from .exchange_hook import ExchangeHook
 from .optim import BFloat16OptimWrapper, GroupingOptimWrapperConstructor, fused_adam
-from .preflight_hook import PreflightHook
 from .process import set_up_process
 from .stage_lr import StageLR
 
@@ -10,7 +9,6 @@ __all__ = [
     'BFloat16OptimWrapper',
     'ExchangeHook',
     'GroupingOptimWrapperConstructor',
-    'PreflightHook',
     'StageLR',
     'fused_adam',
     'set_up_process',

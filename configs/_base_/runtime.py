@@ -19,4 +19,4 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=5, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
-custom_hooks = [dict(type='cen_mm.PreflightHook'), dict(type='cen_mm.ExchangeHook')]
+custom_hooks = [dict(type='cen_mm.ExchangeHook')]
