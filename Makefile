@@ -2,7 +2,7 @@
 PYTHON ?= python3
 WORK_DIRS ?= work_dirs
 BIN := .venv/bin
-SOURCES := cen_mm configs tools tests setup.py
+SOURCES := cen_mm configs tools tests setup.py noxfile.py
 
 .PHONY: demo demo-run test gpu lint
 

@@ -10,6 +10,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 from mmengine.utils.dl_utils.misc import mmcv_full_available
 
+from cen_mm import compat
+
 
 @pytest.mark.skipif(mmcv_full_available(), reason='full mmcv contains the compiled ops')
 def test_missing_op_raises_clear_error():
@@ -24,6 +26,7 @@ def test_missing_op_raises_clear_error():
     reason='older torch loads checkpoints with weights_only=False',
 )
 def test_weights_only_accepts_the_log_history_and_no_other_code(tmp_path):
+    compat._allow_mmengine_checkpoints()  # again, because loading with onedl-mmengine removes the classes
     history = HistoryBuffer([1.0, 2.0], [1, 1])
     torch.save({'message_hub': {'log_scalars': {'loss': history}}}, tmp_path / 'history.pth')
     read = torch.load(tmp_path / 'history.pth', weights_only=True)

@@ -39,9 +39,11 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
         modalities = in_order(modalities)
         for name, settings in modalities.items():
             _check(name, settings)
-        mean = list(chain.from_iterable(m['mean'] for m in modalities.values()))
-        std = list(chain.from_iterable(m['std'] for m in modalities.values()))
-        super().__init__(mean=mean, std=std, **kwargs)
+        super().__init__(**kwargs)
+        for key in ('mean', 'std'):  # registered here, because onedl-mmengine refuses more than three channels
+            values = list(chain.from_iterable(settings[key] for settings in modalities.values()))
+            self.register_buffer(key, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1), False)
+        self._enable_normalize = True
         self._non_blocking = True  # copies from pinned memory run beside the computation
         self.modalities = tuple(modalities)
         self.channels = num_channels(modalities)

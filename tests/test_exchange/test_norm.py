@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 import torchvision
+from mmengine.utils import digit_version
 from torch import nn
 
 from cen_mm.exchange import Ensemble, ExchangeNorm, channel_exchange
@@ -164,6 +165,9 @@ def test_memory_formats_with_in_place_activation(num_modalities, training, dtype
             assert (ours - want).abs().max() <= tolerance * want.abs().max()
 
 
+@pytest.mark.skipif(
+    digit_version(torch.__version__) < digit_version('2.4'), reason='torch 2.1 breaks the graph at kwargs.get and sum'
+)
 @pytest.mark.parametrize('num_modalities', [2, 3])
 def test_compiles_as_one_graph(num_modalities):
     norms = random_norms(nn.BatchNorm2d(6), num_modalities)

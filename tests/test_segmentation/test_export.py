@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.registry import MODELS
+from mmengine.utils import digit_version
 
 
 @pytest.fixture
@@ -29,6 +30,9 @@ class Branches(torch.nn.Module):
         return tuple(self.model.branches(inputs).values())
 
 
+@pytest.mark.skipif(
+    digit_version(torch.__version__) < digit_version('2.4'), reason='torch 2.1 has no torch.export.Dim'
+)
 def test_exported_program_takes_any_batch(model):
     module = Branches(model)
     batch = torch.export.Dim('batch', min=1, max=16)
@@ -39,6 +43,9 @@ def test_exported_program_takes_any_batch(model):
             torch.testing.assert_close(ours, want, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(
+    digit_version(torch.__version__) < digit_version('2.7'), reason='torch < 2.7 breaks the graph at a context manager'
+)
 @pytest.mark.parametrize('training', [False, True])
 def test_dynamo_finds_no_graph_break(model, training):
     model.train(training)
@@ -47,6 +54,7 @@ def test_dynamo_finds_no_graph_break(model, training):
     assert explanation.graph_break_count == 0, explanation.break_reasons
 
 
+@pytest.mark.skipif(digit_version(torch.__version__) < digit_version('2.6'), reason='torch.onnx has no dynamic_shapes')
 def test_onnx_takes_any_batch(model, tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')

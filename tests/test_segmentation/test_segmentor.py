@@ -3,6 +3,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.structures import PixelData
+from mmengine.utils import digit_version
 from mmseg.structures import SegDataSample
 
 from cen_mm.exchange import ExchangeNorm
@@ -145,6 +146,9 @@ def test_head_losses_equal_mmseg(tiny_model):
         )
 
 
+@pytest.mark.skipif(
+    digit_version(torch.__version__) < digit_version('2.7'), reason='torch < 2.7 breaks the graph at a context manager'
+)
 @pytest.mark.filterwarnings('ignore')
 def test_branches_compile_as_one_graph(tiny_model):
     model = tiny_model().eval()

@@ -36,6 +36,7 @@ def test_matches_the_direct_convolution(size, channels_last):
         torch.testing.assert_close(result, reference, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.skipif(not winograd.TORCH_SUPPORTED, reason='torch < 2.4 uses the direct convolution')
 def test_float32_error_is_small_and_autocast_is_direct(monkeypatch):
     monkeypatch.setattr(winograd, 'TILES', 400)
     conv = WinogradConv2d(128, 160, 3, padding=1).to(memory_format=torch.channels_last)

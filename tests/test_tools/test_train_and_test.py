@@ -48,12 +48,13 @@ def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
     work_dir = tmp_path / 'work'
     train = ('train.py', CONFIG, '--amp', '--work-dir', work_dir)
     run(any_nyudv2, *train, '--cfg-options', *SMALL, 'train_cfg.max_epochs=1', own_process=True)
-    first = torch.load(work_dir / 'epoch_1.pth', weights_only=True)
+    first = torch.load(work_dir / 'epoch_1.pth')
     log = run(
         any_nyudv2, *train, '--resume', '--cfg-options', *SMALL, 'train_cfg.max_epochs=2', 'train_cfg.val_interval=1'
     )
     assert f'resumed epoch: 1, iter: {first["meta"]["iter"]}' in log
-    second = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
+    # The second run was in this process, and loading with onedl-mmengine removes the classes that compat allows.
+    second = torch.load(work_dir / 'epoch_2.pth', weights_only=False)
     assert second['meta']['iter'] == 4
     assert second['message_hub']['runtime_info'][HISTORY]['steps'] == [2, 4]
     steps = [state['step'] for state in second['optimizer']['state'].values()]
@@ -86,7 +87,7 @@ def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
 
 def check_drawing_of_exchange(run, data, checkpoint, tmp_path):
     """The figure shows as many red frames as replaced channels; an unknown layer is a clear error."""
-    trained = torch.load(checkpoint, weights_only=True)
+    trained = torch.load(checkpoint, weights_only=False)
     for m, half in enumerate((slice(0, 8), slice(8, 16))):
         trained['state_dict'][f'backbone.layer1.0.bn1.norms.{m}.weight'][half] = 0
     torch.save(trained, tmp_path / 'replaced.pth')

@@ -44,7 +44,7 @@ def test_train_and_test(run_tool, rooms, tmp_path):
         options += [dataset, f'{name}_dataloader.num_workers=0', f'{name}_dataloader.persistent_workers=False']
 
     run_tool('train.py', config, '--amp', *options, 'train_cfg.max_epochs=2', own_process=True)
-    last = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
+    last = torch.load(work_dir / 'epoch_2.pth')
     assert last['meta']['iter'] == 2
     for network in ('generators', 'discriminators'):
         assert {int(state['step']) for state in last['optimizer'][network]['state'].values()} == {2}

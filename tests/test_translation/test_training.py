@@ -113,9 +113,7 @@ def test_training_resumes_after_a_kill_inside_train_step(train, tmp_path):
     assert not (tmp_path / 'work/epoch_2.pth').exists()
     assert 'resumed epoch: 1, iter: 3' in train(name, *options, resume=True)
     train(name, *options, work_dir='uninterrupted')
-    want, got = (
-        torch.load(tmp_path / folder / 'epoch_2.pth', weights_only=True) for folder in ('uninterrupted', 'work')
-    )
+    want, got = (torch.load(tmp_path / folder / 'epoch_2.pth') for folder in ('uninterrupted', 'work'))
     assert got['meta']['iter'] == 6
     for part in ('state_dict', 'optimizer'):
         torch.testing.assert_close(got[part], want[part], rtol=0, atol=0)

@@ -9,7 +9,8 @@ their parameters and operations are not counted.
 """
 
 import argparse
-import warnings
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -34,21 +35,26 @@ def count(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, dict[str, int]
     Returns:
         The number of parameters, and the number of operations of each part by its name (two per multiply-add).
     """
-    warnings.filterwarnings('ignore', 'mods argument')  # torch 2.1 counts per module only with this argument
-    with torch.no_grad(), FlopCounterMode(model, display=False) as counter:
+    parts, depth = Counter(), Counter()
+
+    # FlopCounterMode(model) of torch 2.1 fails if a module takes a tuple of tensors, so the parts are counted here.
+    def enter(name: str, *_) -> None:
+        parts[name] -= 0 if depth[name] else counter.get_total_flops()
+        depth[name] += 1
+
+    def leave(name: str, *_) -> None:
+        depth[name] -= 1
+        parts[name] += 0 if depth[name] else counter.get_total_flops()
+
+    for name, part in model.named_children():
+        for module in part.modules():  # lists of modules have no forward pass, and heads may skip their hooks
+            module.register_forward_pre_hook(partial(enter, name))
+            module.register_forward_hook(partial(leave, name))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.empty(shape, device='meta'))
-    counts = counter.get_flop_counts()
-
-    def operations(module: nn.Module, name: str) -> int:
-        if name in counts:
-            return sum(counts[name].values())
-        # Lists of modules have no forward pass.
-        return sum(operations(child, f'{name}.{child_name}') for child_name, child in module.named_children())
-
-    parts = {name: operations(part, f'{type(model).__name__}.{name}') for name, part in model.named_children()}
-    other = counter.get_total_flops() - sum(parts.values())
+    parts['other'] = counter.get_total_flops() - sum(parts.values())
     parameters = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(TRAINING_ONLY))
-    return parameters, {name: n for name, n in {**parts, 'other': other}.items() if n}
+    return parameters, {name: n for name, n in parts.items() if n}
 
 
 def main() -> None:

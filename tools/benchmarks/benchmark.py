@@ -31,6 +31,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import METRICS, init_default_scope
 from mmengine.structures import BaseDataElement, PixelData
+from mmengine.utils import digit_version
 from mmseg.structures import SegDataSample
 from other_process import Other, build_task
 from prettytable import PrettyTable
@@ -64,7 +65,10 @@ def parse_args() -> argparse.Namespace:
     other = 'implementations to compare with'
     parser.add_argument('--compare', nargs='+', default=[], metavar='PATH.py:NAME', help=other)
     parser.add_argument('--out', type=Path, help='JSON file to write')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if digit_version(torch.__version__) < digit_version('2.6'):  # 2.4 still counts nothing in inference mode
+        raise SystemExit(f'torch {torch.__version__} does not count all operations: use torch 2.6 or newer.')
+    return args
 
 
 def read_config(args: argparse.Namespace) -> Config:

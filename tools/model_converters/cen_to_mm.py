@@ -72,7 +72,10 @@ def read(path: str) -> dict[str, torch.Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError):
         checkpoint = None
     if not isinstance(checkpoint, dict):
-        raise SystemExit(f'{path} does not contain weights: write it with torch.save(network.state_dict(), FILE).')
+        raise SystemExit(
+            f'{path} does not contain weights: write it with torch.save(network.state_dict(), FILE), '
+            'or use torch 2.6 or newer to read checkpoints of training runs.'
+        )
     for value in checkpoint.values():  # the state dict may be one of several entries
         if isinstance(value, dict) and value and all(isinstance(tensor, torch.Tensor) for tensor in value.values()):
             checkpoint = value
