@@ -2,13 +2,30 @@
 
 import io
 from dataclasses import dataclass
-from typing import Any, Optional, Sequence, Union
+from typing import Optional, Sequence, Union
 
 import cv2
 import mmcv
 import numpy as np
 from mmcv.image.geometric import cv2_interp_codes
 from mmengine import fileio
+
+
+@dataclass(frozen=True)
+class ArrayInput:
+    """An image in memory, in place of a path. It is read like an ``.npy`` file with the same content.
+
+    Args:
+        array: ``(H, W)`` or ``(H, W, C)``, in the data type and the units of the files; color in the order red, green,
+            blue.
+        name: name of the modality, for errors.
+    """
+
+    array: np.ndarray
+    name: str
+
+    def __str__(self) -> str:
+        return f'array of {self.name}'
 
 
 @dataclass(frozen=True)
@@ -72,11 +89,13 @@ class Modality:
         except ValueError as error:
             raise ValueError(f'{owner}.{name}: {error}') from None
 
-    def load(self, path: str, name: str, bgr: bool = False, backend_args: Optional[dict] = None) -> np.ndarray:
+    def load(
+        self, path: Union[str, ArrayInput], name: str, bgr: bool = False, backend_args: Optional[dict] = None
+    ) -> np.ndarray:
         """Reads a file.
 
         Args:
-            path: path of the file.
+            path: path of the file, or an array in its place.
             name: name of the modality, for errors.
             bgr: whether to return three channels in reversed order, as mmseg's transforms expect the image.
             backend_args: arguments of mmengine's file backend.
@@ -119,7 +138,7 @@ class Modality:
         return np.ascontiguousarray(image)
 
 
-def read_image(path: str, backend_args: Optional[dict] = None, bgr: bool = False) -> np.ndarray:
+def read_image(path: Union[str, ArrayInput], backend_args: Optional[dict] = None, bgr: bool = False) -> np.ndarray:
     """Reads an image or an array with its data type unchanged.
 
     EXIF orientation is ignored: it would turn a JPEG file, but not the other modalities.
@@ -131,20 +150,25 @@ def read_image(path: str, backend_args: Optional[dict] = None, bgr: bool = False
     Raises:
         ValueError: if the file cannot be decoded.
     """
-    content = fileio.get(path, backend_args=backend_args)
-    image: Any = None
-    if str(path).endswith(('.npy', '.npz')):
-        try:
-            image = np.load(io.BytesIO(content))
-            image = image if isinstance(image, np.ndarray) else image[image.files[0]]
-        except (ValueError, OSError, EOFError, IndexError) as error:
-            raise ValueError(f'{path} cannot be read by numpy ({error}): save one array (H, W[, C]).') from None
-    elif content:
-        image = mmcv.imfrombytes(content, flag='unchanged')
+    image = path.array if isinstance(path, ArrayInput) else _decode(path, fileio.get(path, backend_args=backend_args))
     if image is None or image.ndim not in (2, 3):
         shape = '' if image is None else f' as an image: its shape is {image.shape}'
         raise ValueError(f'{path} cannot be decoded{shape}: replace the file.')
     # OpenCV decodes to BGR, numpy to the order of the file.
-    if image.ndim == 3 and image.shape[2] in (3, 4) and bgr == str(path).endswith(('.npy', '.npz')):
+    in_file_order = isinstance(path, ArrayInput) or str(path).endswith(('.npy', '.npz'))
+    if image.ndim == 3 and image.shape[2] in (3, 4) and bgr == in_file_order:
+        if image.dtype.name not in ('uint8', 'uint16', 'float32'):  # those that OpenCV converts
+            return image[..., [2, 1, 0, 3][: image.shape[2]]]
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     return image
+
+
+def _decode(path: str, content: bytes) -> Optional[np.ndarray]:
+    """Decodes a file: images by OpenCV, None if it cannot; arrays by numpy."""
+    if not str(path).endswith(('.npy', '.npz')):
+        return mmcv.imfrombytes(content, flag='unchanged') if content else None
+    try:
+        array = np.load(io.BytesIO(content))
+        return array if isinstance(array, np.ndarray) else array[array.files[0]]
+    except (ValueError, OSError, EOFError, IndexError) as error:
+        raise ValueError(f'{path} cannot be read by numpy ({error}): save one array (H, W[, C]).') from None
