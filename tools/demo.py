@@ -5,7 +5,6 @@ python tools/demo.py CONFIG CHECKPOINT --rgb images/rgb --input thermal=images/t
 """
 
 import argparse
-from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
@@ -45,16 +44,14 @@ def main() -> None:
         if not (name and equals and path):
             raise SystemExit(f'--input {text} is not NAME=PATH: write --input thermal=a.png.')
         inputs[name] = path
-    if not Path(args.checkpoint).is_file() and '://' not in args.checkpoint:
-        raise SystemExit(f'The checkpoint {args.checkpoint} does not exist: give the path of a .pth file.')
     try:
         cfg = Config.fromfile(config_path(args.config))
         cfg.merge_from_dict(args.cfg_options or {})
         inferencer = MultimodalInferencer(cfg, args.checkpoint, args.device)
         inferencer(inputs, batch_size=args.batch_size, out_dir=args.out_dir)
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise SystemExit(str(error)) from None
-    print(f'{args.out_dir}/vis, {args.out_dir}/pred')
+    print(f'Pictures are in {args.out_dir}/vis, raw results in {args.out_dir}/pred.')
 
 
 if __name__ == '__main__':

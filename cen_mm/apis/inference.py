@@ -37,6 +37,8 @@ def init_model(
         checkpoint's data set or, if the checkpoint does not contain them, of the config's test data set.
 
     Raises:
+        FileNotFoundError: if the config or the checkpoint does not exist.
+        ValueError: if the checkpoint cannot be read.
         RuntimeError: if the checkpoint belongs to another model. The message lists the keys or shapes that differ.
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(config_path(config))
@@ -44,11 +46,25 @@ def init_model(
     model = MODELS.build(_without_downloads(cfg.model))
     meta = {}
     if checkpoint is not None:
-        meta = load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True).get('meta', {})
+        meta = _load_checkpoint(model, str(checkpoint)).get('meta', {})
     model.dataset_meta = meta.get('dataset_meta') or build_test_dataset(cfg).metainfo
     model = revert_sync_batchnorm(model).to(device or get_device()).eval()
     model.cfg = cfg
     return model
+
+
+def _load_checkpoint(model: BaseModel, path: str) -> dict:
+    try:
+        return load_checkpoint(model, path, map_location='cpu', strict=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(f'The checkpoint {path} does not exist: give the path of a .pth file.') from None
+    except Exception as error:  # unpickling another file raises errors of any class
+        if 'do not match' in str(error):
+            raise RuntimeError(f'The checkpoint {path} does not belong to the config: {error}') from None
+        raise ValueError(
+            f'{path} is not a checkpoint, or it is damaged ({type(error).__name__}): give a .pth file written by '
+            'tools/train.py.'
+        ) from None
 
 
 def _without_downloads(model: ConfigDict) -> ConfigDict:

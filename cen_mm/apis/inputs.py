@@ -40,7 +40,7 @@ def list_inputs(inputs: Inputs) -> list[tuple[str, dict[str, Image]]]:
 
     Raises:
         FileNotFoundError: if a folder does not exist or has no images, or the folders have no common name.
-        ValueError: if there are no inputs, or folders and images are mixed.
+        ValueError: if there are no inputs, an input is not a dict, or folders and images are mixed.
     """
     if isinstance(inputs, dict):
         folders = {name for name, image in inputs.items() if _is_folder(image)}
@@ -56,17 +56,23 @@ def list_inputs(inputs: Inputs) -> list[tuple[str, dict[str, Image]]]:
         raise ValueError('The list of inputs is empty: give at least one dict with an image per modality.')
     samples: dict[str, dict[str, Image]] = {}
     for i, images in enumerate(inputs):
+        if not isinstance(images, dict):
+            raise ValueError(
+                f'An input is a {type(images).__name__}: give a dict with an image per modality, such as '
+                "dict(rgb='a.png', depth='b.png')."
+            )
         first = images.get('rgb', next(iter(images.values()), ''))
-        stem = name = f'{i:08d}' if isinstance(first, np.ndarray) else Path(first).stem
+        stem = name = Path(first).stem if isinstance(first, (str, Path)) else f'{i:08d}'
+        number = 1
         while name in samples:  # files of the same name in different folders
-            i += 1
-            name = f'{stem}_{i}'
+            number += 1
+            name = f'{stem}_{number}'
         samples[name] = images
     return list(samples.items())
 
 
 def _is_folder(image: Any) -> bool:
-    return not isinstance(image, np.ndarray) and ('{}' in str(image) or os.path.isdir(image))
+    return isinstance(image, (str, Path)) and ('{}' in str(image) or os.path.isdir(image))
 
 
 def _describe(image: Any) -> str:

@@ -122,7 +122,8 @@ def draw_sample(
     shape = next((labels.shape for labels in maps.values()), next(iter(tiles.values())).shape[:2])
     inputs = [title(cv2.resize(tile, shape[::-1]), key) for key, tile in tiles.items()]
     drawn = [title(palette[labels].astype(np.uint8), _map_title(key)) for key, labels in maps.items()]
-    canvas = _grid(inputs + drawn, len(inputs) + ('label' in maps))
+    num_labels = int('label' in maps)
+    canvas = _grid([inputs + drawn[:num_labels], drawn[num_labels:]])
     if with_labels and maps:
         indices = np.unique(np.concatenate([np.unique(labels) for labels in maps.values()]))
         canvas = np.vstack([canvas, _legend(indices, dataset_meta, canvas.shape[1])])
@@ -183,7 +184,8 @@ def _map_title(key: str) -> str:
     return key if key == 'label' else f'prediction: {key}'
 
 
-def _grid(tiles: list[np.ndarray], columns: int) -> np.ndarray:
-    """Arranges tiles of equal shape in rows; the last row is filled with white."""
-    tiles = tiles + [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
-    return np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)])
+def _grid(rows: list[list[np.ndarray]]) -> np.ndarray:
+    """Arranges tiles of equal shape in rows, which are filled with white; empty rows are left out."""
+    columns = max(map(len, rows))
+    white = np.full_like(rows[0][0], 255)
+    return np.vstack([np.hstack(row + [white] * (columns - len(row))) for row in rows if row])
