@@ -2,8 +2,8 @@
 
 python tools/dataset_converters/cityscapes.py data/cityscapes
 
-The folder contains the unpacked leftImg8bit, gtFine, disparity and camera. For every disparity file, the command writes
-depth/SPLIT/CITY/NAME_depth.png: 16-bit, 200 depth units per meter, 0 for missing depth.
+The folder contains the unpacked leftImg8bit, gtFine, disparity and camera. For every disparity file, the command
+writes depth/SPLIT/CITY/NAME_depth.png: 16-bit, 200 depth units per meter, 0 for missing depth.
   disparity = (value - 1) / 256 pixels; value 0 is missing
   depth = baseline * fx / disparity; depth over 300 m is missing, as in ESANet
 The command is resumable.
@@ -64,7 +64,7 @@ def convert(root: Path, workers: int) -> None:
     ending = '_disparity.png'
     files = sorted(path.relative_to(root / 'disparity').as_posix() for path in root.glob(f'disparity/*/*/*{ending}'))
     if not files:
-        raise ValueError(f'{root} contains no disparity/SPLIT/CITY/*{ending}: unpack disparity_trainvaltest.zip there.')
+        raise ValueError(f'{root} contains no disparity/SPLIT/CITY/*{ending}: unpack disparity_trainvaltest.zip.')
     settings = dict(data_set='Cityscapes', depth_scale=DEPTH_SCALE, max_depth=MAX_DEPTH)
     record_settings(root / 'depth', settings, (root / f'depth/{split}' for split in ('train', 'val', 'test')))
     reused = convert_all(partial(convert_image, root=root), [file[: -len(ending)] for file in files], workers)

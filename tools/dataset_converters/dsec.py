@@ -12,7 +12,7 @@ The output folder contains, for each label, images/SEQUENCE/NNNNNN.png, events/S
 labels/SEQUENCE/NNNNNN.png, all 640x440 in the view of the rectified left event camera, and train.txt and test.txt.
   images  the left RGB image, warped by the rotation between the cameras, that is, for points at infinite distance
   events  voxel grid (440, 640, 5) float16 of the last 100,000 events before the label. Each event adds its polarity, 1
-          or -1, to the 8 voxels around it, with trilinear weights; the bins are spread from the first to the last event
+          or -1, to the 8 voxels around it, with trilinear weights; the bins are spread evenly over their time
   labels  copies: classes 0 to 10, 255 for unlabeled pixels
 All labels are used; the authors' code leaves out every second one, and the first six of each sequence. The first label
 of a sequence can have fewer events. The command is resumable.
@@ -22,7 +22,7 @@ import argparse
 import io
 from contextlib import suppress
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -170,7 +170,7 @@ def convert(root: Path, out: Path, workers: int) -> None:
         splits[split] = [label for sequence in sequences for label in list_labels(sequence)]
     settings = dict(data_set='DSEC-Semantic', events=NUM_EVENTS, bins=BINS)
     record_settings(out, settings, (out / name for name in ('images', 'events', 'labels')))
-    reused = convert_all(partial(convert_label, out=out), sum(splits.values(), []), workers)
+    reused = convert_all(partial(convert_label, out=out), [*chain(*splits.values())], workers)
     for split, labels in splits.items():
         names = [f'{label.sequence.name}/{label.path.stem}\n' for label in labels]
         save(out / f'{split}.txt', ''.join(names).encode())

@@ -2,14 +2,15 @@
 
 python tools/dataset_converters/sunrgbd.py SUNRGBD data/sunrgbd --meta SUNRGBDtoolbox
 
-It reads three files of the toolbox: SUNRGBDMeta.mat (the files and the camera of image i), SUNRGBD2Dseg.mat (the label of image i,
-`seglabel`: 0 for unlabeled, classes 1 to 37) and allsplit.mat (folders of the 5285 training and 5050 test images).
+It reads three files of the toolbox: SUNRGBDMeta.mat (the files and the camera of image i), SUNRGBD2Dseg.mat (the label
+of image i, `seglabel`: 0 for unlabeled, classes 1 to 37) and allsplit.mat (folders of the 5285 training and 5050 test
+images).
 
 The output folder contains rgb/NNNNNN.jpg (copies of the JPEG files), masks/NNNNNN.png, depth/NNNNNN.png, train.txt,
-val.txt (the test images), and cameras.txt for hha.py: NNNNNN FX FY CX CY in pixels. NNNNNN is the number of the image in SUNRGBDMeta.mat, starting at 1. Masks contain classes 0
-to 36, and 255 for unlabeled pixels. Depth is 16-bit, with 5000 depth units per meter as in NYUDv2. Like
-read3dPoints.m of the toolbox, the converter rotates the bits of the source by three, which gives millimeters, and
-limits depth to 8 m. The command is resumable.
+val.txt (the test images), and cameras.txt for hha.py (`NNNNNN FX FY CX CY` in pixels). NNNNNN is the number of the image
+in SUNRGBDMeta.mat, starting at 1. Masks contain classes 0 to 36, and 255 for unlabeled pixels. Depth is 16-bit, with
+5000 depth units per meter as in NYUDv2. Like read3dPoints.m of the toolbox, the converter rotates the bits of the
+source by three, which gives millimeters, and limits depth to 8 m. The command is resumable.
 """
 
 import argparse
