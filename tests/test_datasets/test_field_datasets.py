@@ -11,6 +11,7 @@ import cv2
 import dsec
 import h5py
 import hha
+import modality_statistics
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,8 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+
+from cen_mm.datasets.modality import Modality
 
 ROOT = Path(__file__).parents[2]
 SIZE = (24, 32)
@@ -289,6 +292,12 @@ def test_absent_classes_of_deliver_count_as_zero(read_config):
 def test_label_map_survives_a_written_config(read_config):
     written = Config(dict(label_map=read_config('cityscapes').train_dataloader.dataset.label_map)).pretty_text
     assert Config.fromstring(written, '.py').label_map == TRAIN_IDS
+
+
+def test_statistics_leave_out_missing_depth_of_cityscapes(read_config):
+    moments, depth = modality_statistics.Moments(), read_config('cityscapes').train_dataloader.dataset.modalities.depth
+    moments.add(np.float32([[[3, 31.72, 5]]]), Modality(**depth))
+    assert (moments.valid, moments.mean) == (2, 4)
 
 
 def test_stretching_includes_the_padding(tmp_path, read_config):

@@ -1,5 +1,6 @@
 # MFNet, RGB and thermal: images of four channels and the official lists. All nine classes count in the mean, also
-# `unlabeled`. Day and night: tools/test.py CONFIG CHECKPOINT --cfg-options test_dataloader.dataset.ann_file=test_day.txt
+# `unlabeled`. Day and night:
+# tools/test.py CONFIG CHECKPOINT --cfg-options test_dataloader.dataset.ann_file=test_day.txt
 _base_ = 'multimodal.py'
 # Mean and standard deviation of the training images in CMX's configuration (0.39541 and 0.07578, times 255).
 data_preprocessor = dict(modalities=dict(thermal=dict(mean=[100.83] * 3, std=[19.32] * 3)))
