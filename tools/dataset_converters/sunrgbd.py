@@ -8,8 +8,8 @@ images).
 
 The output folder contains rgb/NNNNNN.jpg (copies of the JPEG files), masks/NNNNNN.png, depth/NNNNNN.png, train.txt,
 val.txt (the test images), and cameras.txt for hha.py (`NNNNNN FX FY CX CY` in pixels). NNNNNN is the number of the
-image in SUNRGBDMeta.mat, starting at 1. Masks contain classes 0 to 36, and 255 for unlabeled pixels. Depth is 16-bit, with
-5000 depth units per meter as in NYUDv2. Like read3dPoints.m of the toolbox, the converter rotates the bits of the
+image in SUNRGBDMeta.mat, starting at 1. Masks contain classes 0 to 36, and 255 for unlabeled pixels. Depth is 16-bit,
+with 5000 depth units per meter as in NYUDv2. Like read3dPoints.m of the toolbox, the converter rotates the bits of the
 source by three, which gives millimeters, and limits depth to 8 m. The command is resumable.
 """
 
