@@ -219,7 +219,6 @@ def _files_and_links(folder: str, local: bool, backend_args: BackendArgs) -> tup
     if not local:
         return set(fileio.list_dir_or_file(folder, list_dir=False, backend_args=backend_args)), set()
     with os.scandir(folder or '.') as scan:
-        entries = list(scan)
-    return {entry.name for entry in entries if entry.is_file()}, {
-        entry.name for entry in entries if entry.is_symlink()
-    }
+        files = {entry.name: entry.is_file(follow_symlinks=False) for entry in scan}
+    links = {name for name, is_file in files.items() if not is_file and os.path.islink(os.path.join(folder, name))}
+    return {n for n, is_file in files.items() if is_file or os.path.isfile(os.path.join(folder, n))}, links

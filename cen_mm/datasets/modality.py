@@ -186,7 +186,8 @@ def decoding(path: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__  # OpenCV's errors have several lines
-        raise BadFileError(path, 'decoding', f'cannot be decoded ({reason}): replace the file.') from None
+        kind = 'too large' if isinstance(error, Image.DecompressionBombError) else 'decoding'
+        raise BadFileError(path, kind, f'cannot be decoded ({reason}): replace the file.') from None
 
 
 def check_size(path: str, *shape: int, max_pixels: int) -> None:
