@@ -361,7 +361,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('damaged')
 
 
-@settings(max_examples=int(os.environ.get('CEN_MM_EXAMPLES', 150)), deadline=None, derandomize=True, database=None)
+@settings(max_examples=int(os.environ.get('CEN_MM_EXAMPLES', 500)), deadline=None, derandomize=True, database=None)
 @given(name=st.sampled_from(sorted(WHOLE)), damage=DAMAGE)
 def test_random_damage_ends_in_one_sentence_or_in_a_valid_image(folder, name, damage):
     content, dtype = WHOLE[name]

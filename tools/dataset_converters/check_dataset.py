@@ -187,7 +187,7 @@ def main() -> None:
 
     unique = sorted({(fault.path, fault.kind): fault for fault in reversed(faults)}.values())
     print('', *(fault.message for fault in unique), sep='\n')
-    table = PrettyTable(['kind', 'number', ''])
+    table = PrettyTable(['kind', 'number', ''], align='l')
     for kind, number in Counter(fault.kind for fault in unique).most_common():
         table.add_row([kind, number, 'doubtful' if kind in DOUBTFUL else 'fault'])
     print(table if unique else 'No fault was found.')
