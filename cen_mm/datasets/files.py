@@ -44,9 +44,8 @@ def read_file(path: str, backend_args: BackendArgs = None, max_bytes: Optional[i
     Raises:
         BadFileError: if the file cannot be read, is a folder, a pipe or a device, or is too large.
     """
-    backend = fileio.get_file_backend(path, backend_args=backend_args, enable_singleton=True)
     try:
-        if isinstance(backend, fileio.LocalBackend):
+        if _is_local(path, backend_args):
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
                 raise BadFileError(path, 'no file', 'is a folder, a pipe or a device: replace it by a file.')
@@ -57,11 +56,16 @@ def read_file(path: str, backend_args: BackendArgs = None, max_bytes: Optional[i
                     f'has {status.st_size} bytes, more than an image of max_pixels can have ({max_bytes}): replace '
                     'the file, or increase max_pixels of its modality in the data set.',
                 )
-        return backend.get(path)
+        return fileio.get(path, backend_args=backend_args)
     except OSError as error:
         kind = 'missing' if isinstance(error, FileNotFoundError) else 'unreadable'
         reason = error.strerror or repr(error)
         raise BadFileError(path, kind, f'cannot be read ({reason}): restore the file or its permissions.') from None
+
+
+def _is_local(path: str, backend_args: BackendArgs) -> bool:
+    backend = fileio.get_file_backend(path, backend_args=backend_args, enable_singleton=True)
+    return isinstance(backend, fileio.LocalBackend)
 
 
 def read_list(path: str, owner: str, backend_args: BackendArgs = None) -> list[tuple[str, str]]:
@@ -185,17 +189,16 @@ def find_faults(files: Iterable[tuple[str, str]], root: str = '', backend_args: 
         root: folder that must contain all files, also when symbolic links are followed. Empty: any folder may.
         backend_args: arguments of mmengine's file backend.
     """
-    local = isinstance(fileio.get_file_backend(root, backend_args=backend_args), fileio.LocalBackend)
-    resolve = os.path.realpath if local else os.path.normpath
 
     def inside(path: str) -> bool:
+        resolve = os.path.realpath if _is_local(path, backend_args) else os.path.normpath
         return not root or os.path.join(resolve(path), '').startswith(os.path.join(resolve(root), ''))
 
     folders: dict[str, tuple[bool, set[str], set[str]]] = {}
     for path, source in files:
         folder, name = os.path.split(path)
         if folder not in folders:
-            folders[folder] = (inside(folder), *_files_and_links(folder, local, backend_args))
+            folders[folder] = (inside(folder), *_files_and_links(folder, backend_args))
         folder_inside, names, links = folders[folder]
         if not folder_inside or (name in links and not inside(path)):
             text = (
@@ -204,19 +207,18 @@ def find_faults(files: Iterable[tuple[str, str]], root: str = '', backend_args: 
             )
             yield Fault(path, 'outside data_root', f'{path}, required by {source}, {text}')
         elif name not in names:
-            exists = local and os.path.exists(path)
-            text = (
-                'is a folder, a pipe or a device: replace it by a file' if exists else 'does not exist: add the file'
-            )
+            kind, text = 'missing', 'does not exist: add the file'
+            if _is_local(path, backend_args) and os.path.exists(path):
+                kind, text = 'no file', 'is a folder, a pipe or a device: replace it by a file'
             message = f'{path}, required by {source}, {text}, correct its path, or remove the sample.'
-            yield Fault(path, 'no file' if exists else 'missing', message)
+            yield Fault(path, kind, message)
 
 
-def _files_and_links(folder: str, local: bool, backend_args: BackendArgs) -> tuple[set[str], set[str]]:
+def _files_and_links(folder: str, backend_args: BackendArgs) -> tuple[set[str], set[str]]:
     """Returns the names of the files in a folder, links to files included, and of the links."""
     if not fileio.isdir(folder or '.', backend_args=backend_args):
         return set(), set()
-    if not local:
+    if not _is_local(folder, backend_args):
         return set(fileio.list_dir_or_file(folder, list_dir=False, backend_args=backend_args)), set()
     with os.scandir(folder or '.') as scan:
         files = {entry.name: entry.is_file(follow_symlinks=False) for entry in scan}

@@ -26,7 +26,7 @@ class Modality:
 
     Args:
         path: path of the files relative to ``data_root``, with ``{}`` in place of the sample's name: ``'rgb/{}.jpg'``.
-            PNG, JPEG, TIFF, WebP, BMP, PNM, PFM, GIF, JPEG 2000, ``.npy`` or ``.npz`` with one array ``(H, W)`` or
+            PNG, JPEG, TIFF, WebP, BMP, PNM or JPEG 2000, or ``.npy`` or ``.npz`` with one array ``(H, W)`` or
             ``(H, W, C)``.
         dtype: data type of the files: ``'uint8'``, ``'uint16'``, ``'float32'``, ...
         channels: indices of the channels to take from the file, in the order of the file: red, green, blue, alpha.
@@ -126,7 +126,9 @@ class Modality:
         stored = image
         if self.scale is not None or image.dtype != np.uint8:
             with np.errstate(over='ignore'):  # float64 above the range of float32 becomes infinite, that is invalid
-                image = image.astype(np.float32) / np.float32(self.scale or 1)
+                image = image.astype(np.float32)
+                if self.scale is not None:
+                    image /= np.float32(self.scale)
         valid = np.isfinite(image) if stored.dtype.kind == 'f' else True
         if self.invalid is not None and (self.invalid, self.pad_val) != (0, 0):  # 0 stays 0
             valid = valid & (stored != self.invalid)
