@@ -1,6 +1,7 @@
 """check_dataset.py lists every fault by file, survives files that kill or stop their process, and sets its status."""
 
 import io
+import itertools
 import os
 import re
 import signal
@@ -43,7 +44,7 @@ FAULTS = {
     'size': ('depth', lambda rgb, label, depth: encode(depth[1:]), 'is 96x71, but .* is 96x72'),
     'label': ('masks', lambda rgb, label, depth: encode(np.where(label < 40, 40, label)), 'contains label 40'),
     'unlabeled': ('masks', lambda rgb, label, depth: encode(label | 255), 'has no labeled pixel'),
-    'interpolated labels': ('masks', lambda rgb, label, depth: blurred(label), 'has a value between .* at [1-9][0-9]% of'),
+    'interpolated labels': ('masks', lambda rgb, label, depth: blurred(label), 'has a value between .* at 2.% of the'),
     'constant': ('depth', lambda rgb, label, depth: encode(depth * 0 + 7), r'has the value \[7\] everywhere'),
     'empty': ('depth', lambda rgb, label, depth: encode(depth * 0), 'has no valid pixel'),
     'saturated': ('depth', lambda rgb, label, depth: encode(saturated(depth)), 'is 65535 in 31% of the pixels'),
@@ -165,3 +166,33 @@ def test_translation_data_sets(tmp_path, run_tool):
     assert f'{tmp_path}/c/0.npy has 8 pixels with NaN or infinity besides invalid=0' in output
     assert f'{tmp_path}/depth_zbuffer/1.png has no valid pixel' in output
     assert f'{tmp_path}/mask/1.png cannot be decoded' in output
+
+
+SPLITS = """
+default_scope = 'mmseg'
+custom_imports = dict(imports=['cen_mm'])
+dataset = dict(
+    type='cen_mm.MultimodalDataset', data_root='ROOT', pipeline=[dict(type='cen_mm.LoadModalities')],
+    modalities=dict(rgb=dict(path='x/{}.png', channels=[0, 1, 2]), thermal=dict(path='x/{}.png', channels=[3])))
+train_dataloader = dict(dataset=dict(filter_cfg=dict(path='train'), **dataset))
+val_dataloader = dict(dataset=dict(filter_cfg=dict(path='val'), **dataset))
+"""
+
+
+def test_splits_of_one_folder_and_channels_of_one_file(tmp_path, run_tool):
+    rng = np.random.default_rng(0)
+    for split, name in itertools.product(('train', 'val'), '01'):
+        (tmp_path / f'x/{split}').mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / f'x/{split}/{name}.png'), rng.integers(0, 256, (8, 8, 4), np.uint8))
+    (tmp_path / 'config.py').write_text(SPLITS.replace('ROOT', str(tmp_path)))
+    tool = ('dataset_converters/check_dataset.py', tmp_path / 'config.py', '--workers', 1)
+    output = run_tool(*tool)
+    assert 'train: 2 samples' in output
+    assert 'val: 2 samples' in output
+    assert 'No fault was found' in output
+    image = rng.integers(0, 256, (8, 8, 4), np.uint8)
+    image[..., 3] = 9
+    cv2.imwrite(str(tmp_path / 'x/val/1.png'), image)
+    output = run_tool(*tool, fails=True)
+    assert f'{tmp_path}/x/val/1.png has the value [9] everywhere' in output
+    assert count(output) == {'constant': 1}

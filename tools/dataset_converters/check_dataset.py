@@ -19,7 +19,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.utils import ProgressBar
 from prettytable import PrettyTable
-from sample_faults import DOUBTFUL, check_sample
+from sample_faults import DOUBTFUL, check_sample, sample_paths
 
 from cen_mm import config_path
 from cen_mm.datasets.base import FileDataset
@@ -29,12 +29,13 @@ Files = list[tuple[str, str]]  # path and source of each file, such as ('rgb/1.p
 
 
 def list_files(dataset: FileDataset) -> Files:
-    """Reads the list of a data set that was built with ``lazy_init``, without refusing bad files."""
+    """Lists the files of a data set that was built with ``lazy_init``, without refusing bad ones."""
     files: Files = []
     dataset.check_files = files.extend
     dataset.full_init()
     del dataset.check_files
-    return files
+    selected = {path for index in range(len(dataset)) for path in sample_paths(dataset.get_data_info(index))}
+    return [(path, source) for path, source in files if path in selected]  # indices and filter_cfg leave out others
 
 
 def find_duplicates(files: Files) -> Iterator[Fault]:

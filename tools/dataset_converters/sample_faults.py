@@ -49,7 +49,10 @@ def check_sample(
             except BadFileError as error:
                 failed(error)
                 continue
-            channels[name] = path, 1 if image.ndim == 2 else image.shape[2]
+            image = np.atleast_3d(image)
+            channels[name] = path, image.shape[2]
+            if settings.channels is not None and max(settings.channels) < image.shape[2]:
+                image = image[..., list(settings.channels)]
             faults += check_values(path, image, settings)
             faults += check_orientation(path, read_file(path, dataset.backend_args))
     for step in dataset.pipeline.transforms:
@@ -61,7 +64,7 @@ def check_sample(
                 faults += check_labels(path, values, step.map_classes(path, values, info))
             except BadFileError as error:
                 failed(error)
-    begin(' and '.join(_paths(info)))
+    begin(' and '.join(sample_paths(info)))
     while True:
         usable = _without(dataset.get_data_info(index), bad)
         try:
@@ -71,8 +74,8 @@ def check_sample(
                 break  # a transform of the user reads it in another way
             failed(error)
         except Exception as error:  # of a transform of the user, or because a file above is left out
-            if not bad.intersection(_paths(info)):
-                path = _paths(info)[0]
+            if not bad.intersection(sample_paths(info)):
+                path = sample_paths(info)[0]
                 text = f'{path} and the other files of its sample cannot be loaded ({type(error).__name__}: {error}).'
                 faults.append(Fault(path, 'error', text))
             break
@@ -92,7 +95,8 @@ def _images(dataset: FileDataset, info: dict) -> Iterator[tuple[str, str, Modali
         yield name, path, settings.get(name) or Modality(invalid=DEPTH_MISSING if depth else None)
 
 
-def _paths(info: dict) -> list[str]:
+def sample_paths(info: dict) -> list[str]:
+    """Returns the paths of all files of a sample."""
     return [*info['modality_paths'].values(), *(info[key] for key in SINGLE if key in info)]
 
 
@@ -107,10 +111,10 @@ def check_values(path: str, image: np.ndarray, settings: Modality) -> Iterator[F
 
     Args:
         path: path of the file.
-        image: content of the file, ``(H, W)`` or ``(H, W, C)``.
+        image: selected channels of the file, ``(H, W, C)``.
         settings: settings of the modality; only ``invalid`` is used.
     """
-    pixels = image.reshape(image.shape[0] * image.shape[1], -1)
+    pixels = image.reshape(-1, image.shape[2])
     valid = np.isfinite(pixels).all(axis=1) if image.dtype.kind == 'f' else np.ones(len(pixels), bool)
     if not valid.all():
         number = len(pixels) - valid.sum()
