@@ -2,13 +2,21 @@
 
 import argparse
 import os
+import platform
+import shlex
+import sys
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
 from cen_mm import config_path
 from cen_mm.engine import set_up_process
+
+PACKAGES = ('cen_mm', 'torch', 'mmengine', 'mmcv', 'mmcv-lite', 'mmsegmentation', 'mmagic', 'numpy')
 
 
 def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -29,7 +37,7 @@ def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def read_config(args: argparse.Namespace) -> Config:
-    """Reads the config file and applies the shared arguments and ``work_dir``."""
+    """Reads the config file, applies the shared arguments and ``work_dir``, and records the command for report.py."""
     args.config = config_path(args.config)
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
@@ -38,9 +46,20 @@ def read_config(args: argparse.Namespace) -> Config:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(args.config).stem)))
+    cfg.run = dict(command=shlex.join(sys.argv), config=args.config, versions=_versions())
     if get_device() == 'cpu':
         cfg.sync_bn = None  # torch's synchronized batch norm needs GPUs
     else:
         for phase in ('train', 'val', 'test'):  # batches are copied to the GPU while it computes
             cfg.get(f'{phase}_dataloader', {}).setdefault('pin_memory', True)
     return cfg
+
+
+def _versions() -> dict[str, str]:
+    """Returns the versions of Python and of the installed packages, and the name of the device."""
+    versions = dict(python=platform.python_version())
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    versions['device'] = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+    return versions

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import command_line
+import mmengine
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -70,7 +71,14 @@ def main() -> None:
         cfg.default_hooks.visualization.out_dir = str(Path(args.out).absolute())
     elif args.out is not None:
         cfg.test_evaluator.output_dir = args.out
-    Runner.from_cfg(cfg).test()
+    runner = Runner.from_cfg(cfg)
+    runner.test()
+    for metric in runner.test_evaluator.metrics:
+        if details := getattr(metric, 'details', None):  # in the main process; report.py reads them
+            details = dict(
+                details, run=cfg.run.to_dict(), pictures=args.show_dir and str(Path(args.show_dir).absolute())
+            )
+            mmengine.dump(details, Path(runner.log_dir, 'details.json'))
 
 
 if __name__ == '__main__':
