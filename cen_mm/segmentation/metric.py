@@ -47,7 +47,7 @@ class MultimodalIoUMetric(IoUMetric):
     def _confusion(self, prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
         """Counts the pixels of each pair of label and prediction, sparse ``(K, K)``: an image has few of the pairs."""
         label = label.to(prediction)
-        labeled = label != self.ignore_index
+        labeled = (label != self.ignore_index) & (label < num_classes)
         pairs = label[labeled].long() * num_classes + prediction[labeled]
         return pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes).cpu().to_sparse()
 
@@ -88,7 +88,7 @@ class MultimodalIoUMetric(IoUMetric):
             samples=[
                 dict(
                     name=result['name'],
-                    scores={name: _means(self._scores(areas)) for name, areas in result['areas'].items()},
+                    scores={name: _means(self._scores(result['areas'][name])) for name in names},
                 )
                 for result in results
                 if result['confusion'].sum()  # an image without labels has no scores

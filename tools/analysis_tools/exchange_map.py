@@ -122,7 +122,7 @@ def draw_map(norms: dict[str, ExchangeNorm], path: Path) -> None:
 
 
 def draw_histograms(norms: dict[str, ExchangeNorm], path: Path) -> None:
-    """Draws the histogram of the absolute scales of each layer, on a logarithmic axis that ends at 1 % of the threshold."""
+    """Draws histograms of the absolute scales of each layer. The logarithmic axes start at 1 % of the threshold."""
     modalities = next(iter(norms.values())).modalities
     rows = -(-len(norms) // 4)
     figure = Figure((12, 0.8 + 1.8 * rows), layout='constrained')
@@ -146,7 +146,9 @@ def draw_histograms(norms: dict[str, ExchangeNorm], path: Path) -> None:
 
 
 def find_layer(norms: dict[str, ExchangeNorm], name: Optional[str]) -> str:
-    """Returns the name of the exchanging norm that ends in ``name``; without a name, of the middle one that replaces channels.
+    """Returns the full name of the exchanging norm whose name ends in ``name``.
+
+    Without ``name``, this is the middle one of those that replace channels.
 
     Raises:
         SystemExit: if no norm or more than one norm has such a name.

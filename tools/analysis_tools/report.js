@@ -39,7 +39,7 @@ function drawLines(figure, chart) {
     const [xs, ys] = [0, 1].map(axis => all.map(point => point[axis]));
     const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
     let [y0, y1] = [Math.min(...ys), Math.max(...ys)];
-    if (y0 === y1) [y0, y1] = chart.log ? [y0 / 2, y1 * 2] : [y0 - 1, y1 + 1];
+    if (y0 === y1) [y0, y1] = chart.log ? [y0 / 2, y1 * 2] : [y0, y1 + 1];
     const map = chart.log ? Math.log : value => value;
     const toX = x => LEFT + (x1 > x0 ? (x - x0) / (x1 - x0) : 0.5) * width;
     const toY = y => TOP + (map(y1) - map(y)) / (map(y1) - map(y0)) * height;
@@ -49,7 +49,7 @@ function drawLines(figure, chart) {
         svg += `<path class="axis" d="M${LEFT} ${toY(tick)}h${width}"/>` +
           `<text x="${LEFT - 6}" y="${toY(tick) + 4}" text-anchor="end">${format(tick)}</text>`;
       }
-      for (const tick of x1 > x0 ? ticks(x0, x1, width / 80) : [x0]) {
+      for (const tick of x1 > x0 ? ticks(x0, x1, width / 60) : [x0]) {
         svg += `<text x="${toX(tick)}" y="${HEIGHT - 6}" text-anchor="middle">${format(tick)}</text>`;
       }
       for (const series of shown) {
@@ -114,8 +114,7 @@ function drawHeat(figure, chart) {
       const y = top + row * height;
       svg += `<text x="${left - 6}" y="${y + height / 2 + 4}" text-anchor="end">${escapeText(name)}</text>`;
       chart.values[row].forEach((value, column) => {
-        const opacity = chart.square ? Math.sqrt(value / 100) : value / 100;
-        svg += `<rect class="cell" x="${left + column * width}" y="${y}" width="${width}" height="${height}" fill-opacity="${opacity.toFixed(3)}" data-row="${row}" data-column="${column}"/>`;
+        svg += `<rect class="cell" x="${left + column * width}" y="${y}" width="${width}" height="${height}" fill-opacity="${Math.sqrt(value / 100).toFixed(3)}" data-row="${row}" data-column="${column}"/>`;
       });
     });
     const right = left + number * width, bottom = top + chart.rows.length * height;

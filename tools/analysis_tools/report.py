@@ -3,14 +3,13 @@
 python tools/analysis_tools/report.py work_dirs/cen_refinenet_r18_rooms
 python tools/analysis_tools/report.py work_dirs/a work_dirs/b --out comparison.html
 
-It shows what tools/train.py and the last tools/test.py left in each work directory: scores of all branches and classes,
-curves, exchange, confusion matrix, best and worst samples, settings, versions and commands.
+It shows what tools/train.py and the last tools/test.py left in each work directory: scores of all branches and
+classes, curves, exchange, confusion matrix, best and worst samples, settings, versions and commands.
 """
 
 import argparse
 import base64
 import math
-import os
 from pathlib import Path
 from typing import Iterator, Optional
 
@@ -25,28 +24,26 @@ from cen_mm.exchange import ENSEMBLE
 MAX_POINTS = 500  # of a curve
 MAX_COLUMNS = 60  # of the heat maps over the iterations
 MAX_WIDTH = 1000  # of a picture, in pixels
-NUM_SAMPLES = 3  # best samples, and as many worst samples
+NUM_SAMPLES = 4  # best samples, and as many worst samples
 NUM_CONFUSIONS = 8  # pairs of classes in the list of confusions
 
 
 def curves(runs: list[RunResults]) -> Iterator[dict]:
     """Yields one chart for losses, each score, the shares of channels below the threshold, and the learning rate."""
     keys = list(dict.fromkeys(key for run in runs for row in run.rows for key in row))
-    exchange = [key for key in keys if key.startswith('exchange/')]
-    losses = [key for key in keys if 'loss' in key]
-    rates = [key for key in keys if key.split('.')[-1] in ('lr', 'base_lr')]
-    scores = {key: None for run in runs for row in run.rows if not {'epoch', *exchange} & {*row} for key in row}
-    panels = {'losses': losses}
-    for key in scores:
-        if key not in NO_SCORES:
-            score = key.split('/')[-1]
-            panels.setdefault(TITLES.get(score, score), []).append(key)
-    panels['channels below the threshold'] = [key for key in exchange if key.count('/') == 1]
-    panels['learning rate'] = rates
-    for title, names in panels.items():
+    validated = {key for run in runs for row in run.validations for key in row}
+    panels = {'losses': {key: key for key in keys if 'loss' in key}}
+    for key in keys:
+        if key in validated and key not in NO_SCORES:
+            branch, _, score = f'/{key}'.rpartition('/')
+            panels.setdefault(TITLES.get(score, score), {})[key] = branch[1:] or ENSEMBLE
+    shares = {key: key.split('/')[1] for key in keys if key.startswith('exchange/') and key.count('/') == 1}
+    panels['channels below the threshold, from 0 to 1'] = shares
+    panels['learning rate'] = {key: key for key in keys if key.split('.')[-1] in ('lr', 'base_lr')}
+    for title, labels in panels.items():
         series = [
             dict(
-                name=label(key),
+                name=label,
                 run=run.name if len(runs) > 1 else '',
                 color=color,
                 dash=dash,
@@ -54,18 +51,11 @@ def curves(runs: list[RunResults]) -> Iterator[dict]:
                 points=points(run.rows, key),
             )
             for dash, run in enumerate(runs)
-            for color, key in enumerate(names)
+            for color, (key, label) in enumerate(labels.items())
             if any(key in row for row in run.rows)
         ]
         if series:
             yield dict(kind='lines', title=title, log=title == 'losses', series=series)
-
-
-def label(key: str) -> str:
-    """Names a curve after its branch or modality."""
-    if key.startswith('exchange/'):
-        return key.split('/')[1]
-    return key.split('/')[0] if '/' in key else ENSEMBLE if key in TITLES else key
 
 
 def points(rows: list[dict], key: str) -> list[tuple[int, float]]:
@@ -81,11 +71,12 @@ def exchange_maps(run: RunResults) -> Iterator[dict]:
     for modality in run.exchange:
         keys = [key for key in rows[-1] if key.count('/') > 1 and key.split('/')[-1] == modality]
         layers = [key.split('/')[1] for key in keys]
-        prefix = os.path.commonprefix(layers).rpartition('.')[0]
+        while all('.' in layer for layer in layers) and len({layer.split('.')[0] for layer in layers}) == 1:
+            layers = [layer.partition('.')[2] for layer in layers]
         yield dict(
             kind='heat',
             title=modality,
-            rows=[layer.removeprefix(f'{prefix}.') for layer in layers],
+            rows=layers,
             columns=[f'iteration {row["step"]}' for row in rows],
             ends=[rows[0]['step'], rows[-1]['step']],
             values=[[100 * row[key] for row in rows] for key in keys],
@@ -163,10 +154,9 @@ def write_page(runs: list[RunResults], out: Path) -> None:
         exchange={run.name: list(exchange_maps(run)) for run in runs if run.exchange},
         bars={run.name: bars for run in runs if (bars := class_bars(run))},
         confusion={run.name: chart for run in runs if (chart := confusion_map(run))},
-        samples={run.name: run.best_and_worst(NUM_SAMPLES) for run in runs if run.details.get('samples')},
+        samples={run.name: run.best_and_worst(NUM_SAMPLES) for run in runs if run.details.get('samples', [])[1:]},
         settings=compare_settings(runs),
         versions=list(dict.fromkeys(name for run in runs for name in run.run.get('versions', {}))),
-        titles=TITLES,
         ensemble=ENSEMBLE,
     )
     out.write_text(page, encoding='utf-8')

@@ -3,6 +3,7 @@
 import inspect
 import json
 import math
+import os
 import re
 from datetime import datetime
 from pathlib import Path
@@ -49,8 +50,11 @@ class RunResults:
             )
         self.config = read_config(work_dir)
         self.run = self.config.get('run') or self.details.get('run', {})
-        validations = [row for row in self.rows if 'loss' not in ''.join(row) and 'exchange/' not in ''.join(row)]
-        self.scores = self.test_scores or (validations or [{}])[-1]
+        # The other rows are of training iterations and of the exchange hook.
+        self.validations = [
+            row for row in self.rows if not any(key == 'iter' or key.startswith('exchange/') for key in row)
+        ]
+        self.scores = self.test_scores or (self.validations or [{}])[-1]
         self.scores = {key: value for key, value in self.scores.items() if key not in NO_SCORES}
         self.branches = list(dict.fromkeys(key.split('/')[0] for key in self.scores if '/' in key))
         self.main_score = next((key for key in TITLES if key in self.scores), '')
@@ -71,7 +75,7 @@ class RunResults:
         parts = []
         if self.main_score:
             source = 'test' if self.test_scores else 'last validation'
-            parts.append(f'{TITLES[self.main_score]}: {self.scores[self.main_score]:.4g} (ensemble, {source})')
+            parts.append(f'{self.main_score} of the ensemble: {self.scores[self.main_score]:.4g} ({source})')
         if self.exchange:
             shares = ', '.join(f'{name} {share:.1%}' for name, share in self.exchange.items())
             parts.append(f'channels below the threshold: {shares}')
@@ -115,16 +119,18 @@ class RunResults:
         return settings({key: value for config in configs for key, value in config.items()})
 
     def best_and_worst(self, number: int) -> dict[str, list[dict]]:
-        """Returns the best and the worst samples of the test: name, scores of every branch, and path of the picture."""
-        samples = self.details.get('samples', [])
-        key, sign = self.main_score, 1 if self.main_score in LOWER_IS_BETTER else -1
+        """Returns the best and the worst samples of the test: name, scores of the branches, path of the picture."""
+        samples, key = self.details['samples'], self.main_score
         samples = [sample for sample in samples if math.isfinite(sample['scores'][ENSEMBLE][key])]
-        samples.sort(key=lambda sample: sign * sample['scores'][ENSEMBLE][key])
+        samples.sort(key=lambda sample: sample['scores'][ENSEMBLE][key], reverse=key not in LOWER_IS_BETTER)
+        root = os.path.commonpath([os.path.dirname(sample['name']) for sample in samples])
         number = min(number, len(samples) // 2)
-        groups = {'best': samples[:number], 'worst': samples[len(samples) - number :][::-1]}
         return {
-            title: [dict(sample, picture=self.picture(sample['name'])) for sample in group]
-            for title, group in groups.items()
+            title: [
+                dict(sample, name=os.path.relpath(sample['name'], root), picture=self.picture(sample['name']))
+                for sample in group
+            ]
+            for title, group in dict(best=samples[:number], worst=samples[::-1][:number]).items()
         }
 
     def picture(self, sample: str) -> Optional[Path]:
@@ -175,7 +181,7 @@ def settings(config: Any, prefix: str = '') -> dict[str, str]:
     Other variables of the config are left out, because the settings of the runner were made from them.
     """
     if not prefix:
-        known = inspect.signature(Runner).parameters.keys() - {'work_dir'}
+        known = inspect.signature(Runner).parameters.keys() - {'work_dir', 'launcher'}
         config = {key: value for key, value in config.items() if key in known}
     flat = {}
     for key, value in config.items() if isinstance(config, dict) else enumerate(config):
