@@ -11,9 +11,10 @@ from cen_mm.exchange import exchanging_norms
 
 CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('cen_*.py'))
 CONFIGS = [path for path in CONFIGS if not path.stem.startswith('cen_unet')]  # tested in test_translation
+REAL_IMAGES = sorted((CONFIGS[0].parent / 'ablation/nyudv2').glob('*.py'))  # those of the rooms: test_ablation.py
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', CONFIGS + REAL_IMAGES, ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_config_builds(path, config):
     cfg = config(path)
     model = MODELS.build(cfg.model).eval()
@@ -21,7 +22,8 @@ def test_config_builds(path, config):
     with torch.no_grad():
         branches = model.branches(inputs)
     classes = cfg.train_dataloader.dataset.get('metainfo', {}).get('classes', range(cfg.model.decode_head.num_classes))
-    assert list(branches) == [*cfg.model.data_preprocessor.modalities, 'ensemble']
+    modalities = [] if cfg.model.type == 'cen_mm.FusionSegmentor' else cfg.model.data_preprocessor.modalities
+    assert list(branches) == [*modalities, 'ensemble']
     assert all(logits.shape[:2] == (1, len(classes)) for logits in branches.values())
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         for transform in loader.dataset.pipeline:
