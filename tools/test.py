@@ -51,6 +51,15 @@ def set_available_modalities(cfg: Config, names: list[str]) -> None:
     cfg.model.available_modalities = names
 
 
+def write_details(runner: Runner, cfg: Config, args: argparse.Namespace) -> None:
+    """Writes what report.py shows beyond the scores to ``details.json`` beside them; only the main process has it."""
+    pictures = args.show_dir and str(Path(args.show_dir).absolute())
+    for metric in runner.test_evaluator.metrics:
+        if details := getattr(metric, 'details', None):
+            details = dict(details, run=cfg.run.to_dict(), pictures=pictures)
+            mmengine.dump(details, Path(runner.log_dir, 'details.json'))
+
+
 def main() -> None:
     args = parse_args()
     if not Path(args.checkpoint).is_file() and '://' not in args.checkpoint:
@@ -73,12 +82,7 @@ def main() -> None:
         cfg.test_evaluator.output_dir = args.out
     runner = Runner.from_cfg(cfg)
     runner.test()
-    for metric in runner.test_evaluator.metrics:
-        if details := getattr(metric, 'details', None):  # in the main process; report.py reads them
-            details = dict(
-                details, run=cfg.run.to_dict(), pictures=args.show_dir and str(Path(args.show_dir).absolute())
-            )
-            mmengine.dump(details, Path(runner.log_dir, 'details.json'))
+    write_details(runner, cfg, args)
 
 
 if __name__ == '__main__':

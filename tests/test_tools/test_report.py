@@ -98,7 +98,7 @@ def test_numbers_are_those_of_the_log(work_dir, run_tool):
     assert '20 iterations in 2 epochs, 3.0 min' in log
     assert 'mIoU of the ensemble: 52.75 (test); channels below the threshold: rgb 30.0%, depth 40.0%' in log
     page = Page(work_dir / 'report.html')
-    for row in (['rgb', '50.25'], ['depth', '51.5'], ['ensemble', '52.75'], ['torch', '9.8']):
+    for row in (['rgb', '50.25'], ['depth', '51.50'], ['ensemble', '52.75'], ['torch', '9.8']):
         assert row in page.rows
     charts = {chart['title']: chart for chart in page.charts}
     losses = {series['name']: series['points'] for series in charts['losses']['series']}
@@ -125,7 +125,7 @@ def test_page_is_self_contained_with_the_pictures_of_the_samples(work_dir, run_t
         picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
         assert picture.shape == (20, 1000, 3)
         assert abs(picture.astype(int) - value).max() < 4
-    assert text.index('b/0.png: rgb 1, ensemble 90') < text.index('c/0.png: rgb 1, ensemble 10')
+    assert text.index('b/0.png: rgb 1.000, ensemble 90.00') < text.index('c/0.png: rgb 1.000, ensemble 10.00')
 
 
 def test_several_runs(work_dir, run_tool, tmp_path):

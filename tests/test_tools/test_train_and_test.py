@@ -89,7 +89,7 @@ def check_report(log: str, work_dir: Path):
     assert '| ensemble |' in log
     page = (work_dir / 'report.html').read_text(encoding='utf-8')
     for value in read_last_scores(work_dir).values():
-        assert f'<td>{value:.4g}</td>' in page
+        assert f'<td>{value:#.4g}</td>' in page
     test_log = sorted(work_dir.glob('*/*.log'))[-1].read_text()
     printed = re.search(r'\|\s+class .*?\n\+(.*?)\n\+', test_log.replace('\n+-', '\n+', 1), re.DOTALL)[1]
     row = [text.strip() for text in printed.splitlines()[1].strip('|').split('|')]

@@ -59,9 +59,9 @@ def curves(runs: list[RunResults]) -> Iterator[dict]:
 
 
 def points(rows: list[dict], key: str) -> list[tuple[int, float]]:
-    """Returns the steps and finite values of a curve, thinned out evenly."""
+    """Returns the steps and finite values of a curve, thinned out evenly from its last point."""
     found = [(row['step'], row[key]) for row in rows if key in row and math.isfinite(row[key])]
-    return found[:: -(-len(found) // MAX_POINTS) or 1]
+    return found[:: -max(len(found) // MAX_POINTS, 1)][::-1]
 
 
 def exchange_maps(run: RunResults) -> Iterator[dict]:

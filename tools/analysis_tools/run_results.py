@@ -42,7 +42,9 @@ class RunResults:
         self.work_dir = work_dir
         self.name = work_dir.resolve().name
         self.rows = read_scalars(work_dir)
-        self.test_scores, self.details = read_test(work_dir)
+        self.test_dir = find_test(work_dir)
+        self.test_scores = read_json(self.test_dir / f'{self.test_dir.name}.json')
+        self.details = read_json(self.test_dir / 'details.json')
         if not self.rows and not self.test_scores:
             raise SystemExit(
                 f'{work_dir} has neither */vis_data/scalars.json nor scores of a test: '
@@ -75,7 +77,7 @@ class RunResults:
         parts = []
         if self.main_score:
             source = 'test' if self.test_scores else 'last validation'
-            parts.append(f'{self.main_score} of the ensemble: {self.scores[self.main_score]:.4g} ({source})')
+            parts.append(f'{self.main_score} of the ensemble: {self.scores[self.main_score]:#.4g} ({source})')
         if self.exchange:
             shares = ', '.join(f'{name} {share:.1%}' for name, share in self.exchange.items())
             parts.append(f'channels below the threshold: {shares}')
@@ -90,7 +92,7 @@ class RunResults:
         columns = columns or list(self.scores)
         prefixes = {**{name: f'{name}/' for name in self.branches}, ENSEMBLE: ''}
         return tuple(columns), [
-            (name, [f'{self.scores[prefix + key]:.4g}' for key in columns]) for name, prefix in prefixes.items()
+            (name, [f'{self.scores[prefix + key]:#.4g}' for key in columns]) for name, prefix in prefixes.items()
         ]
 
     def training_minutes(self) -> float:
@@ -135,9 +137,11 @@ class RunResults:
 
     def picture(self, sample: str) -> Optional[Path]:
         """Finds the picture that the test drew of a sample. None: there is none."""
-        folders = [self.work_dir / 'results/strips', *sorted(self.work_dir.glob('*/vis_data/vis_image'), reverse=True)]
-        if shown := self.details.get('pictures'):
-            folders = [Path(shown), self.work_dir / Path(shown).name, *folders]
+        folders = [self.test_dir / 'results/strips', self.work_dir / 'results/strips']
+        if self.details['pictures']:
+            shown = Path(self.details['pictures'])
+            # The work directory may have been moved with the pictures in it.
+            folders = [shown / self.test_dir.name, self.work_dir / shown.name / self.test_dir.name, shown, *folders]
         pattern = re.compile(rf'(test_)?{re.escape(Path(sample).stem)}(\.\w+_\d+)?\.png')
         for folder in folders:
             if found := [path for path in folder.rglob('*.png') if pattern.fullmatch(path.name)]:
@@ -159,13 +163,15 @@ def read_scalars(work_dir: Path) -> list[dict]:
     return rows
 
 
-def read_test(work_dir: Path) -> tuple[dict[str, float], dict]:
-    """Reads the scores and the details of the last run of tools/test.py. Both are empty if there is none."""
-    for path in sorted(work_dir.glob('*/*.json'), reverse=True):
-        if path.stem == path.parent.name:
-            details = path.with_name('details.json')
-            return json.loads(path.read_text()), json.loads(details.read_text()) if details.exists() else {}
-    return {}, {}
+def find_test(work_dir: Path) -> Path:
+    """Returns the folder of the last run of tools/test.py; the work directory if there is none."""
+    folders = [path.parent for path in work_dir.glob('*/*.json') if path.stem == path.parent.name]
+    return max(folders, default=work_dir)
+
+
+def read_json(path: Path) -> dict:
+    """Reads a JSON file. A missing file is empty."""
+    return json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
 
 
 def read_config(work_dir: Path) -> Config:
