@@ -137,14 +137,13 @@ class RunResults:
 
     def picture(self, sample: str) -> Optional[Path]:
         """Finds the picture that the test drew of a sample. None: there is none."""
-        folders = [self.test_dir / 'results/strips', self.work_dir / 'results/strips']
+        folders = [self.test_dir / 'results/strips']  # of a translation model without --show-dir
         if self.details['pictures']:
             shown = Path(self.details['pictures'])
             # The work directory may have been moved with the pictures in it.
-            folders = [shown / self.test_dir.name, self.work_dir / shown.name / self.test_dir.name, shown, *folders]
-        pattern = re.compile(rf'(test_)?{re.escape(Path(sample).stem)}(\.\w+_\d+)?\.png')
+            folders = [shown, self.work_dir / shown.parent.name / shown.name]
         for folder in folders:
-            if found := [path for path in folder.rglob('*.png') if pattern.fullmatch(path.name)]:
+            if found := [path for path in folder.rglob('*.png') if path.stem == Path(sample).stem]:
                 # Samples in different folders can have the same name; their pictures are in folders of that name.
                 return max(found, key=lambda path: len({*path.parts} & {*Path(sample).parts}))
         return None
