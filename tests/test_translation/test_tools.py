@@ -77,7 +77,7 @@ def test_train_and_test(run_tool, rooms, tmp_path):
     run_tool('analysis_tools/report.py', work_dir)
     assert (work_dir / 'report.html').read_text(encoding='utf-8').count('<img src="data:image/webp;base64,') == 2
     run_tool('analysis_tools/exchange_map.py', work_dir / 'epoch_2.pth', '--image', 1)
-    layer = 'generators.target.encoder.2.norm'  # nothing is replaced, so the middle one of the four used norms
+    layer = 'generators.target.encoder.3.norm'  # nothing is replaced: the middle one of the four norms that are used
     assert cv2.imread(str(work_dir / f'exchange_map/image_1_{layer}.png')).size > 0
 
     tool = f'{get_installed_path("mmagic")}/.mim/tools/test.py'
