@@ -72,7 +72,7 @@ MISTAKES = {
     ),
     'no image': (
         [CONFIG, 'model.pth', '--rgb', 'train.txt'],
-        'train.txt cannot be decoded: replace the file.',
+        'train.txt cannot be decoded (',
     ),
     'empty folder': (
         [CONFIG, 'model.pth', '--rgb', 'empty'],
