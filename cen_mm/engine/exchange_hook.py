@@ -65,8 +65,9 @@ class ExchangeHook(Hook):
         if not norms:
             return
         step = runner.iter + 1
-        with torch.no_grad():
-            replaced = {name: norm.replaced for name, norm in norms.items()}  # (M, C) each
+        with torch.no_grad():  # one copy to the host for all norms
+            masks = torch.cat([norm.replaced for norm in norms.values()], dim=1).cpu()
+        replaced = dict(zip(norms, masks.split([norm.scales.shape[1] for norm in norms.values()], dim=1)))  # (M, C)
         modalities = next(iter(norms.values())).modalities
         shares = np.array([mask.float().mean(1).tolist() for mask in replaced.values()])  # (layers, M)
         total = np.average(shares, axis=0, weights=[mask.shape[1] for mask in replaced.values()])  # (M,)
