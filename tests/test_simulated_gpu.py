@@ -33,7 +33,7 @@ class Recorder(TorchDispatchMode):
         self.names.add(name)
         if 'copy' in name:
             self.copies += args[0].device.type == 'cpu' and out.device.type == 'cuda'
-        if name == 'aten.convolution.default' or name == 'aten.where.self' and args[0].shape[2:] == (1, 1):
+        if name == 'aten.convolution.default' or (name == 'aten.where.self' and args[0].shape[2:] == (1, 1)):
             self.types.add(out.dtype)
         return out
 

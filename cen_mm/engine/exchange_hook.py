@@ -39,7 +39,18 @@ class ExchangeHook(Hook):
         self._warned: set[str] = set()
 
     def before_train(self, runner: Runner) -> None:
-        """Warns if most channels are below the threshold before the first training step."""
+        """Checks the model wrapper, and warns if most channels are below the threshold before the first step.
+
+        Raises:
+            ValueError: if modalities are dropped in several processes without ``find_unused_parameters``.
+        """
+        drops = is_model_wrapper(runner.model) and getattr(runner.model.module, 'modality_dropout', 0)
+        if drops and not getattr(runner.model, 'find_unused_parameters', True):
+            raise ValueError(
+                'model.modality_dropout leaves the norms of the dropped modality without gradients, for which '
+                'several processes would wait: set find_unused_parameters=True in the config (in model_wrapper_cfg, '
+                'if there is one).'
+            )
         norms = self._norms(runner)
         if runner.iter == 0 and norms:
             replaced = torch.cat([norm.replaced.flatten() for norm in norms.values()]).float().mean()
