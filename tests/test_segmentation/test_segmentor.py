@@ -5,7 +5,6 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.structures import PixelData
-from mmengine.utils import digit_version
 from mmseg.structures import SegDataSample
 
 from cen_mm.exchange import ExchangeNorm
@@ -147,16 +146,3 @@ def test_head_losses_equal_mmseg(tiny_model):
         torch.testing.assert_close(
             value.flatten().double(), results[1][name].flatten().double(), rtol=tolerance, atol=1e-12
         )
-
-
-@pytest.mark.skipif(
-    digit_version(torch.__version__) < digit_version('2.7'), reason='torch < 2.7 breaks the graph at a context manager'
-)
-@pytest.mark.filterwarnings('ignore')
-def test_branches_compile_as_one_graph(tiny_model):
-    model = tiny_model().eval()
-    inputs = torch.randn(2, 6, 64, 96)
-    with torch.no_grad():
-        want = model.branches(inputs)
-        for name, logits in torch.compile(model.branches, backend='eager', fullgraph=True)(inputs).items():
-            torch.testing.assert_close(logits, want[name], rtol=1e-5, atol=1e-5)

@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from mmengine.utils import digit_version
 
 ROOT = Path(__file__).parents[2]
 CONFIG = f"""
@@ -71,18 +70,6 @@ log_processor = dict(by_epoch=False)
     log, _ = train(lines.replace('ITERS', '4') + 'train_dataloader = dict(train_dataloader, batch_size=4)', '--resume')
     assert 'resumed' in log
     assert torch.load(work_dir / 'iter_4.pth', weights_only=True)['meta']['iter'] == 4
-
-
-@pytest.mark.skipif(digit_version(torch.__version__) < digit_version('2.7'), reason='older dynamo fails in mmengine')
-def test_compiled_training_equals_eager_training(train):
-    """mmengine compiles ``train_step``, which contains the optimizer."""
-    lines = 'train_cfg = dict(max_epochs=1, val_interval=5)\n'
-    _, eager = train(lines)
-    log, compiled = train(lines + "compile = dict(backend='eager')\n", work_dir='compiled')
-    assert 'Model has been "compiled"' in log
-    want, ours = (torch.load(path / 'epoch_1.pth', weights_only=True)['state_dict'] for path in (eager, compiled))
-    for key, value in want.items():
-        torch.testing.assert_close(ours[key], value, msg=key)
 
 
 def test_weights_and_biases_offline(train, monkeypatch):
