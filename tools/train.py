@@ -30,6 +30,12 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def default_amp_dtype() -> str:
+    """Returns bfloat16 where it is fast. GPUs of a compute capability below 8.0, such as V100 and T4, emulate it."""
+    is_fast = not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0)
+    return 'bfloat16' if is_fast else 'float16'
+
+
 def enable_amp(optim_wrapper: dict, dtype: str) -> None:
     """Switches the config of an optimizer wrapper to mixed precision, in place.
 
@@ -53,8 +59,7 @@ def main() -> None:
     args = parse_args()
     cfg = command_line.read_config(args)
     if args.amp:
-        has_bfloat16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
-        dtype = args.amp_dtype or ('bfloat16' if has_bfloat16 else 'float16')
+        dtype = args.amp_dtype or default_amp_dtype()
         if dtype == 'float16' and not torch.cuda.is_available():
             raise SystemExit('--amp-dtype float16 needs a GPU for its loss scale: use bfloat16.')
         enable_amp(cfg.optim_wrapper, dtype)

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import socket
 import subprocess
 from contextlib import suppress
@@ -215,6 +216,13 @@ def test_precision_and_scaled_learning_rate(run, made_nyudv2, tmp_path):
         assert log.strip().endswith('--amp-dtype float16 needs a GPU for its loss scale: use bfloat16.')
     log = run(made_nyudv2, *train, '--auto-scale-lr', *options, 'auto_scale_lr=None', fails=True)
     assert '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config' in log.splitlines()[-1]
+
+
+@pytest.mark.parametrize(('capability', 'expected'), [((7, 5), 'float16'), ((8, 0), 'bfloat16')])
+def test_emulated_bfloat16_is_not_the_default(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
+    assert runpy.run_path(str(ROOT / 'tools/train.py'))['default_amp_dtype']() == expected
 
 
 def test_plot_schedule_writes_an_image(run, made_nyudv2, tmp_path):
