@@ -2,6 +2,7 @@
 
 from .exchange_hook import ExchangeHook
 from .optim import BFloat16OptimWrapper, GroupingOptimWrapperConstructor, fused_adam
+from .preflight import PreflightHook, check_config, explain
 from .process import set_up_process
 from .stage_lr import StageLR
 
@@ -9,7 +10,10 @@ __all__ = [
     'BFloat16OptimWrapper',
     'ExchangeHook',
     'GroupingOptimWrapperConstructor',
+    'PreflightHook',
     'StageLR',
+    'check_config',
+    'explain',
     'fused_adam',
     'set_up_process',
 ]

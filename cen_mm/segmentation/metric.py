@@ -9,6 +9,7 @@ from prettytable import PrettyTable
 
 from ..exchange import ENSEMBLE
 from ..registry import METRICS
+from .checks import IGNORE_INDEX
 
 
 @METRICS.register_module()
@@ -19,7 +20,22 @@ class MultimodalIoUMetric(IoUMetric):
     ``mIoU`` (pixel accuracy, mean accuracy and mean IoU, in %), those of a branch ``rgb/mIoU`` and so on. A model with
     a single output has the scores of the ensemble only. Classes that are in neither the labels nor the predictions are
     excluded from the means. The predictions of the ensemble are written to ``output_dir``.
+
+    Args:
+        ignore_index: value of unlabeled pixels; LoadLabels sets them to 255, whatever the data set's ``ignore_index``.
+        **kwargs: arguments of mmseg's IoUMetric.
+
+    Raises:
+        ValueError: for another ``ignore_index`` than 255.
     """
+
+    def __init__(self, ignore_index: int = IGNORE_INDEX, **kwargs):
+        if ignore_index != IGNORE_INDEX:
+            raise ValueError(
+                f'ignore_index={ignore_index} of the metric, but LoadLabels sets unlabeled pixels to {IGNORE_INDEX}: '
+                'remove ignore_index from the evaluators, and set it in the data set if its files use another value.'
+            )
+        super().__init__(ignore_index=ignore_index, **kwargs)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Computes the areas of intersection and union of every branch, for each image of the batch."""
