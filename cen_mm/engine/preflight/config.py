@@ -18,7 +18,8 @@ OPTIONAL: dict[str, Any] = {
 }
 # Names of keys whose values are numbers in a range, wherever they are in the config.
 NOT_NEGATIVE = re.compile(r'(.*_)?loss_weight|.*_mult|weight_decay')
-POSITIVE = re.compile(r'lr|(.*_)?interval|max_epochs|max_iters|batch_size')
+POSITIVE = re.compile(r'lr|(.*_)?interval|max_epochs|max_iters|batch_size|max_norm|clip_value')
+CLIP_GRAD_KEYS = {'type', 'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'clip_value'}
 # Keys of paramwise_cfg by constructor; other constructors are not checked. MMagic's uses mmengine's for each network.
 PARAMWISE_KEYS = {
     'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult', 'dwconv_decay_mult',
@@ -40,12 +41,15 @@ def check_config(cfg: Config) -> None:
         ValueError: for the first mistake, with its key, its value and the fix.
     """
     check_parts(cfg)
+    if not dict(hooks(cfg)).get('default_hooks.preflight', {}).get('enabled', True):
+        return
     for key, value in walk({name: cfg.get(name) for name in (*REQUIRED, *OPTIONAL)}):
         check_number(key, value)
     for key, hook in hooks(cfg):
         check_best_score(key, hook)
     check_exchange_hooks(cfg)
     for key, wrapper in optim_wrappers(cfg.optim_wrapper):
+        check_names(f'{key}.clip_grad', wrapper.get('clip_grad') or {}, CLIP_GRAD_KEYS)
         check_paramwise_options(key, wrapper, wrapper.get('constructor', cfg.optim_wrapper.get('constructor')))
 
 

@@ -150,7 +150,7 @@ def check_normalization(name: str, images: Images, mean: Tensor, std: Tensor) ->
     Raises:
         ValueError: if the images have another unit, or another sign.
     """
-    x = images.values
+    x, scale = images.values, images.settings.scale
     raw = x * std[:, None] + mean[:, None]
     says = f'data_preprocessor.modalities.{name} has mean={_numbers(mean)} and std={_numbers(std)}'
     facts = f'the images have {_numbers(raw.mean(1))} and {_numbers(raw.std(1))}'
@@ -160,11 +160,11 @@ def check_normalization(name: str, images: Images, mean: Tensor, std: Tensor) ->
     if mean.min() < 0 <= raw.min():
         raise ValueError(f'{says}, but no value of the images is negative: remove the minus sign.')
     if not as_it_is and (offset > 10 or spread > 10 or 0 < spread < 0.02):
-        raise ValueError(f'{says}, but {facts}: give them in the unit of the images ({tool}).')
+        scale = '' if scale is None else f', or correct scale={scale} in the data set'
+        raise ValueError(f'{says}, but {facts}: give them in the unit of the images ({tool}){scale}.')
     fits = offset < 1.5 and 0.2 < spread < 3
     median = raw.median()
     if 'depth' in name and np.dtype(images.settings.dtype) != np.uint8 and not fits and not 0.3 < median < 10:
-        scale = images.settings.scale
         return [f'The median of {name} is {median:.3g}, implausible in meters: correct scale={scale} in the data set.']
     if not fits and not (as_it_is and offset < 20):
         return [f'{says}, but {facts}: use these, unless it is intended ({tool}).']

@@ -25,7 +25,7 @@ def explain(error: Exception, cfg: Config) -> str:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code is build_from_cfg.__code__:
             part = frame.f_locals['cfg']  # in the end, that of the innermost part
-    key = None if part is None else find_key(part, cfg)
+    key = None if part is None else find_key(part, cfg.to_dict())
     text = (f'{key}: ' if key else '') + describe(error)
     if is_check(error):
         return text

@@ -24,25 +24,21 @@ class PreflightHook(Hook):
     Only the main process checks; all processes raise its error.
 
     Args:
+        enabled: whether to check, here and in :func:`check_config`.
         check_only: whether to end the process with status 0 instead of training.
     """
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, check_only: bool = False):
+    def __init__(self, enabled: bool = True, check_only: bool = False):
         self.check_only = check_only
-        self.done = False
-
-    def before_run(self, runner: Runner) -> None:
-        """Checks the config; ``tools/train.py`` has done this before it built anything."""
-        if runner._train_loop is not None:
-            check_config(runner.cfg)
+        self.done = not enabled
 
     def before_train(self, runner: Runner) -> None:
-        """Checks the built run in the main process."""
+        """Checks the config and the built run in the main process."""
         message: list[Optional[str]] = [None]
         cause = None
-        if is_main_process():
+        if is_main_process() and not self.done:
             try:
                 self._check(runner)
             except Exception as error:
@@ -56,6 +52,7 @@ class PreflightHook(Hook):
 
     def _check(self, runner: Runner) -> None:
         start = time.time()
+        check_config(runner.cfg)  # tools/train.py has done it before it built anything
         wrapped = is_model_wrapper(runner.model)
         model = runner.model.module if wrapped else runner.model
         sharded = wrapped and not isinstance(runner.model, DistributedDataParallel)  # no process has all parameters

@@ -23,23 +23,21 @@ CPU_SIZE = 256  # largest height and width of images on the CPU, where a forward
 @contextmanager
 def unchanged_state(model: nn.Module) -> Iterator[None]:
     """Restores the states of all random generators, the modes of all modules and the log level at the end."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    gpu_states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    states = random.getstate(), np.random.get_state()
     modes = {module: module.training for module in model.modules()}
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(max(level, logging.WARNING))
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     try:
-        yield
+        with torch.random.fork_rng(devices):
+            yield
     finally:
         logger.setLevel(level)
         for module, mode in modes.items():
             module.training = mode
         random.setstate(states[0])
         np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if gpu_states:
-            torch.cuda.set_rng_state_all(gpu_states)
 
 
 class NoUpdate(OptimWrapper):
