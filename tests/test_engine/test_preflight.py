@@ -118,7 +118,7 @@ def change(cfg: Any, path: list, value: Any) -> None:
 
 @pytest.fixture
 def train(train_tool, forget_runs, monkeypatch):
-    """Returns a function that trains like tools/train.py; it returns the sentence if the config is refused, and the log.
+    """Returns a function that trains like tools/train.py; it returns the sentence of a refusal or None, and the log.
 
     It leaves out what takes most of the time of such small runs: formatting the config, listing the environment,
     drawing the exchange, and collecting the garbage of all imported modules.
@@ -209,7 +209,20 @@ WRONG = {
         ({f'{CHECKPOINT}/interval': -5}, 'default_hooks.checkpoint.interval is -5: give a positive number'),
         ({'default_hooks/logger/interval': 0}, 'default_hooks.logger.interval is 0: give a positive number'),
         ({'train_cfg/val_interval': 0}, 'train_cfg.val_interval is 0: give a positive number'),
-        ({'load_form': 'x.pth'}, 'load_form is not read by training: write load_from'),
+        ({'load_form': 'x.pth'}, 'load_form is not read: write load_from'),
+        ({'default_hooks/checkpointt': dict(type='CheckpointHook')}, 'write default_hooks.checkpoint, or choose'),
+        ({'train_dataloader/sampler': REMOVE}, 'train_dataloader has no sampler'),
+        ({'train_dataloader/sampler/shuffle': 'False'}, "train_dataloader.sampler.shuffle is 'False': write True or"),
+        (
+            {'optim_wrapper/clip_grad': dict(max_normm=1)},
+            'optim_wrapper.clip_grad.max_normm is unknown: write max_norm',
+        ),
+        ({'optim_wrapper/clip_grad/max_norm': 0}, 'optim_wrapper.clip_grad.max_norm is 0: give a positive number'),
+        (
+            {'param_scheduler/1/eta_min_ratio': 'a'},
+            "param_scheduler.1.eta_min_ratio is 'a': give a number of at least",
+        ),
+        ({f'{VAL}/pipeline/0/type': REMOVE}, 'val_dataloader.dataset.pipeline.0: KeyError: '),
         ({'model': REMOVE}, 'model is None: training needs a value of type dict'),
     ],
     'translation': [
@@ -255,6 +268,7 @@ DOUBTFUL = {
             {f'{loader}/ignore_index': 3 for loader in (TRAIN, VAL)},
             'is the label of class bed, which is never trained',
         ),
+        ({f'{PARAMWISE}/exchanging_norms/lr_mult': 1e5}, 'A learning rate is 80: check optimizer.lr and all lr_mult'),
     ],
     'translation': [],
 }

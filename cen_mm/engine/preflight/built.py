@@ -2,6 +2,7 @@
 
 from typing import Any, Iterator
 
+from mmengine.optim import OptimWrapperDict
 from torch import nn
 
 from .config import optim_wrappers
@@ -77,6 +78,14 @@ def check_custom_keys(optim_wrapper: dict, model: nn.Module) -> None:
                     f'{path}.paramwise_cfg.custom_keys.{key} is in no name of a parameter, such as {names[0]}: '
                     'correct or remove it.'
                 )
+
+
+def check_learning_rates(optim_wrapper: Any) -> list[str]:
+    """Warns of a learning rate above 1, such as that of a wrong ``lr_mult``."""
+    wrappers = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
+    groups = [group for wrapper in wrappers for group in wrapper.param_groups]
+    highest = max(group.get('initial_lr', group['lr']) for group in groups)
+    return [f'A learning rate is {highest:.3g}: check optimizer.lr and all lr_mult.'] if highest > 1 else []
 
 
 def pretrained_weights(model: Any, key: str = 'model') -> Iterator[str]:

@@ -3,7 +3,7 @@
 import math
 import re
 from difflib import get_close_matches
-from typing import Any, Iterator, Optional, Union
+from typing import Any, Iterable, Iterator, Optional, Union
 
 from mmengine.config import Config
 
@@ -16,9 +16,14 @@ OPTIONAL: dict[str, Any] = {
     **dict.fromkeys(('load_from', 'experiment_name', 'default_scope', 'launcher', 'work_dir', 'sync_bn'), str),
     **dict(custom_hooks=(list, tuple), resume=bool, custom_imports=dict, log_level=(str, int)),
 }
+DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
 # Names of keys whose values are numbers in a range, wherever they are in the config.
-NOT_NEGATIVE = re.compile(r'(.*_)?loss_weight|.*_mult|weight_decay')
+NOT_NEGATIVE = re.compile(r'(.*_)?loss_weight|.*_mult|weight_decay|begin|end|eta_min(_ratio)?|(start|end)_factor')
 POSITIVE = re.compile(r'lr|(.*_)?interval|max_epochs|max_iters|batch_size|max_norm|clip_value')
+FLAG = re.compile(
+    r'(.*_)?by_epoch|convert_to_iter_based|shuffle|drop_last|persistent_workers|pin_memory|test_mode|cudnn_benchmark|'
+    'bgr_to_rgb|norm_eval|avg_non_ignore|align_corners|augment|crop_to_label'
+)
 CLIP_GRAD_KEYS = {'type', 'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'clip_value'}
 # Keys of paramwise_cfg by constructor; other constructors are not checked. MMagic's uses mmengine's for each network.
 PARAMWISE_KEYS = {
@@ -44,7 +49,8 @@ def check_config(cfg: Config) -> None:
     if not dict(hooks(cfg)).get('default_hooks.preflight', {}).get('enabled', True):
         return
     for key, value in walk({name: cfg.get(name) for name in (*REQUIRED, *OPTIONAL)}):
-        check_number(key, value)
+        check_value(key, value)
+    check_loaders(cfg)
     for key, hook in hooks(cfg):
         check_best_score(key, hook)
     check_exchange_hooks(cfg)
@@ -84,10 +90,10 @@ def optim_wrappers(cfg: dict, key: str = 'optim_wrapper') -> Iterator[tuple[str,
 def check_parts(cfg: Config) -> None:
     """Raises ValueError if training needs a part that the config lacks, or a part's name is misspelled."""
     known = {**REQUIRED, **OPTIONAL}
-    long = [name for name in known if len(name) > 6]
-    for name in set(cfg) - set(known) - {'val_pipeline'}:
-        if not name.startswith('test_') and (similar := get_close_matches(name, long, 1, cutoff=0.88)):
-            raise ValueError(f'{name} is not read by training: write {similar[0]}, or rename the variable.')
+    check_spelling(
+        '', [name for name in cfg if not name.startswith('test_')], [name for name in known if len(name) > 6]
+    )
+    check_spelling('default_hooks.', cfg.get('default_hooks') or {}, DEFAULT_HOOKS)
     for name, kind in known.items():
         value = cfg.get(name)
         if not isinstance(value, kind) and (name in REQUIRED or value is not None):
@@ -95,11 +101,34 @@ def check_parts(cfg: Config) -> None:
             raise ValueError(f'{name} is {value!r}: training needs a value of type {kinds}.')
 
 
-def check_number(key: str, value: Any) -> None:
-    """Raises ValueError for NaN, infinity, and values outside the range of such a key."""
+def check_spelling(owner: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ValueError for a name that differs from a known one by a letter or two; other names are the user's."""
+    for name in names:
+        if name not in known and (similar := get_close_matches(name, known, 1, cutoff=0.88)):
+            raise ValueError(f'{owner}{name} is not read: write {owner}{similar[0]}, or choose another name.')
+
+
+def check_loaders(cfg: Config) -> None:
+    """Raises ValueError for a loader without data set, or a training loader without sampler."""
+    for name in ('train_dataloader', 'val_dataloader'):
+        loader = cfg.get(name) or {}
+        for key in ('dataset', 'sampler', 'batch_sampler'):
+            if isinstance(loader.get(key, {}), str) or (key == 'dataset' and loader and key not in loader):
+                raise ValueError(f'{name}.{key} is {loader.get(key)!r}: give a dict with its type.')
+    if not {'sampler', 'batch_sampler'} & set(cfg.train_dataloader):
+        raise ValueError(
+            "train_dataloader has no sampler, so samples are not shuffled: set sampler=dict(type='DefaultSampler', "
+            'shuffle=True).'
+        )
+
+
+def check_value(key: str, value: Any) -> None:
+    """Raises ValueError for NaN, infinity, numbers outside the range of such a key, and strings instead of flags."""
     *owners, name = key.split('.')
     if isinstance(value, float) and (math.isnan(value) or (math.isinf(value) and 'clip_grad' not in owners)):
         raise ValueError(f'{key} is {value}: give a finite number.')
+    if FLAG.fullmatch(name) and isinstance(value, str):  # also 'False' would mean True
+        raise ValueError(f'{key} is {value!r}: write True or False.')
     positive = POSITIVE.fullmatch(name)
     if value is None or not (positive or NOT_NEGATIVE.fullmatch(name)):
         return

@@ -23,7 +23,7 @@ def explain(error: Exception, cfg: Config) -> str:
     """
     part = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code is build_from_cfg.__code__:
+        if frame.f_code is build_from_cfg.__code__ and isinstance(frame.f_locals['cfg'], dict):
             part = frame.f_locals['cfg']  # in the end, that of the innermost part
     key = None if part is None else find_key(part, cfg.to_dict())
     text = (f'{key}: ' if key else '') + describe(error)
@@ -52,9 +52,12 @@ def find_key(part: dict, cfg: dict) -> Optional[str]:
     """Finds the key of a part in a config. Parts may have been changed while their owners were built.
 
     Returns:
-        The key of the most similar dict with the same type, such as ``'model.backbone'``, or None.
+        The key of the most similar dict with the same type, such as ``'model.backbone'``, or None. A dict without
+        type must be equal.
     """
-    candidates = {key: node for key, node in _dicts(cfg) if node.get('type', '') == part.get('type')}
+    if 'type' not in part:
+        return next((key for key, node in _dicts(cfg) if node == part), None)
+    candidates = {key: node for key, node in _dicts(cfg) if node.get('type') == part['type']}
     differences = {key: sum(part.get(name) != node[name] for name in node) for key, node in candidates.items()}
     return min(differences, key=differences.__getitem__, default=None)
 

@@ -61,7 +61,7 @@ class PreflightHook(Hook):
         with trial.unchanged_state(model):
             built.check_classes(model, dataset)
             built.check_custom_keys(runner.cfg.optim_wrapper, model)
-            warnings = built.check_ignore_index(dataset)
+            warnings = built.check_ignore_index(dataset) + built.check_learning_rates(runner.optim_wrapper)
             samples = data.read_samples(dataset, key)
             counts = data.count_labels(samples)
             data.check_labels(counts, key)
