@@ -222,7 +222,7 @@ WRONG = {
             {'param_scheduler/1/eta_min_ratio': 'a'},
             "param_scheduler.1.eta_min_ratio is 'a': give a number of at least",
         ),
-        ({f'{VAL}/pipeline/0/type': REMOVE}, 'val_dataloader.dataset.pipeline.0: KeyError: '),
+        ({f'{TRAIN}/pipeline/2/type': REMOVE}, 'train_dataloader.dataset.pipeline.2: KeyError: '),
         ({'model': REMOVE}, 'model is None: training needs a value of type dict'),
     ],
     'translation': [

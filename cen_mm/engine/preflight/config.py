@@ -21,8 +21,8 @@ DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_sched
 NOT_NEGATIVE = re.compile(r'(.*_)?loss_weight|.*_mult|weight_decay|begin|end|eta_min(_ratio)?|(start|end)_factor')
 POSITIVE = re.compile(r'lr|(.*_)?interval|max_epochs|max_iters|batch_size|max_norm|clip_value')
 FLAG = re.compile(
-    r'(.*_)?by_epoch|convert_to_iter_based|shuffle|drop_last|persistent_workers|pin_memory|test_mode|cudnn_benchmark|'
-    'bgr_to_rgb|norm_eval|avg_non_ignore|align_corners|augment|crop_to_label'
+    r'(.*_)?by_epoch|convert_to_iter_based|shuffle|drop_last|persistent_workers|pin_memory|cudnn_benchmark|'
+    'bgr_to_rgb|norm_eval|avg_non_ignore|align_corners'
 )
 CLIP_GRAD_KEYS = {'type', 'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'clip_value'}
 # Keys of paramwise_cfg by constructor; other constructors are not checked. MMagic's uses mmengine's for each network.

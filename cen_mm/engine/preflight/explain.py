@@ -52,11 +52,12 @@ def find_key(part: dict, cfg: dict) -> Optional[str]:
     """Finds the key of a part in a config. Parts may have been changed while their owners were built.
 
     Returns:
-        The key of the most similar dict with the same type, such as ``'model.backbone'``, or None. A dict without
-        type must be equal.
+        The key of the most similar dict with the same type, such as ``'model.backbone'``, or None. A part without
+        type must be equal to a single dict.
     """
     if 'type' not in part:
-        return next((key for key, node in _dicts(cfg) if node == part), None)
+        equal = [key for key, node in _dicts(cfg) if node == part]
+        return equal[0] if len(equal) == 1 else None
     candidates = {key: node for key, node in _dicts(cfg) if node.get('type') == part['type']}
     differences = {key: sum(part.get(name) != node[name] for name in node) for key, node in candidates.items()}
     return min(differences, key=differences.__getitem__, default=None)
