@@ -3,6 +3,7 @@
 from .console import ConsoleHook, ConsoleRunner, format_scores
 from .exchange_hook import ExchangeHook
 from .optim import BFloat16OptimWrapper, GroupingOptimWrapperConstructor, fused_adam
+from .preflight import PreflightHook, check_config, explain
 from .process import set_up_process
 from .stage_lr import StageLR
 
@@ -12,7 +13,10 @@ __all__ = [
     'ConsoleRunner',
     'ExchangeHook',
     'GroupingOptimWrapperConstructor',
+    'PreflightHook',
     'StageLR',
+    'check_config',
+    'explain',
     'format_scores',
     'fused_adam',
     'set_up_process',

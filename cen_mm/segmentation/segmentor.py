@@ -48,7 +48,7 @@ class CENSegmentor(EncoderDecoder):
             paper).
         available_modalities: names of the available modalities; the pipeline does not need to pack the others. None:
             all.
-        modality_dropout: probability of dropping one random modality per training step.
+        modality_dropout: probability of dropping one random modality per training step; in eval mode, none is dropped.
         **kwargs: arguments of mmseg's EncoderDecoder. ``test_cfg`` has one more key, ``interpolation``, for resizing
             logits to the image: ``'bilinear'`` (mmseg, the default) or ``'bicubic'`` (the authors' evaluation).
 
@@ -197,7 +197,7 @@ class CENSegmentor(EncoderDecoder):
     def _drop_modality(self, inputs: Tensor) -> tuple[Tensor, tuple[str, ...]]:
         """Drops one random modality with probability ``modality_dropout``; returns inputs and their names."""
         names = self.available_modalities
-        if not self.modality_dropout or len(names) == 1:
+        if not self.training or not self.modality_dropout or len(names) == 1:
             return inputs, names
         if self._dropout_rng is None:  # seeded by the first process, so that all drop the same modality
             self._dropout_rng = np.random.default_rng(sync_random_seed())

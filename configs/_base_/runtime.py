@@ -18,5 +18,6 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=5, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    preflight=dict(type='cen_mm.PreflightHook'),  # checks the run before the first step
 )
 custom_hooks = [dict(type='cen_mm.ExchangeHook')]
