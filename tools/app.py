@@ -90,8 +90,7 @@ def build_page(comparer: Comparer, max_pixels: int) -> gr.Blocks:
                     visible=bool(samples),
                 )
                 files = [
-                    accept_uploads_only(gr.File(label=f'Your image: {name}', height=120, elem_classes='cen-file'))
-                    for name in modalities
+                    gr.File(label=f'Your image: {name}', height=120, elem_classes='cen-file') for name in modalities
                 ]
                 button = gr.Button('Predict', variant='primary')
                 switched_on = gr.CheckboxGroup(modalities, value=modalities, label='Modalities that are switched on')
@@ -102,6 +101,8 @@ def build_page(comparer: Comparer, max_pixels: int) -> gr.Blocks:
                 with gr.Accordion(exchange, open=False):
                     gr.HTML(table)
         request = dict(fn=compare, inputs=[sample, switched_on, *files], outputs=view)
+        for component in request['inputs']:
+            accept_uploads_only(component)
         button.click(**request, api_name='predict')
         switched_on.input(**request, api_name=False)
         sample.input(lambda: [None] * len(files), None, files, api_name=False).then(**request, api_name=False)

@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 import gradio as gr
 import numpy as np
+from gradio.components import Component
 from PIL import Image
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -28,18 +29,18 @@ def check_upload(path: str, name: str, max_pixels: int) -> None:
         ValueError: if the file is not an image or is too large.
     """
     try:
-        pixels = _count_pixels(path)
+        accepted = _count_pixels(path) <= max_pixels
     except Image.DecompressionBombError:  # Pillow's own limit
-        pixels = math.inf
+        accepted = False
     except Exception:  # Pillow, zipfile and numpy raise errors of many classes
         raise ValueError(
             f'{Path(path).name}, given for {name}, is not an image: give a file of type {", ".join(FORMATS)}, .npy '
             'or .npz.'
         ) from None
-    if pixels > max_pixels:
+    if not accepted:
         raise ValueError(
-            f'{Path(path).name}, given for {name}, has {pixels:,} pixels, but the page accepts {max_pixels:,}: reduce '
-            'the image, or start the page with a larger --max-pixels.'
+            f'{Path(path).name}, given for {name}, has more than {max_pixels:,} pixels: reduce the image, or start '
+            'the page with a larger --max-pixels.'
         )
 
 
@@ -54,18 +55,18 @@ def _count_pixels(path: str) -> int:
         return math.prod(image.size)
 
 
-def accept_uploads_only(file: gr.File) -> gr.File:
-    """Makes a file input refuse URLs, which Gradio would download for every client of the API."""
-    move, schema = file.async_move_resource_to_block_cache, file.api_info()
-    schema['properties']['meta'].pop('additionalProperties', None)  # Gradio 5.14 cannot read pydantic 2.11's `True`
+def accept_uploads_only(component: Component) -> None:
+    """Makes an input refuse URLs, which Gradio would download for every client of the API, in place of any value."""
+    move, schema = component.async_move_resource_to_block_cache, component.api_info()
+    # Gradio 5.14 cannot read the True that pydantic 2.11 writes.
+    schema.get('properties', {}).get('meta', {}).pop('additionalProperties', None)
 
     async def move_uploaded(path: str) -> Optional[str]:
         if not os.path.isfile(path):
             raise gr.Error('The file is not on this server: upload it.', print_exception=False)
         return await move(path)
 
-    file.async_move_resource_to_block_cache, file.api_info = move_uploaded, lambda: schema
-    return file
+    component.async_move_resource_to_block_cache, component.api_info = move_uploaded, lambda: schema
 
 
 async def load_from_this_host_only(request: Request, call_next: Any) -> Response:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import re
 import shutil
 import struct
 import sys
@@ -18,9 +17,10 @@ from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
 from cen_mm.apis import inference_model, init_model, to_arrays
+from cen_mm.datasets import NYUDepthV2Dataset
 
 gr = pytest.importorskip('gradio')
-client = pytest.importorskip('gradio_client')
+httpx = pytest.importorskip('httpx')
 playwright = pytest.importorskip('playwright.sync_api')
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason='no browser is installed')
@@ -70,12 +70,12 @@ def visit(run_tool, monkeypatch):
                     page = browser.new_page(viewport=dict(width=1280, height=900))
                     answered, errors = set(), []
                     page.on('response', lambda response: answered.add(urlsplit(response.url).hostname))
-                    page.on('pageerror', errors.append)
+                    page.on('pageerror', lambda error: errors.append(error))
                     page.goto(app.local_url)
                     steps(page, app.local_url)
                     assert not errors
                     assert answered <= {'127.0.0.1', None}  # None: embedded images
-                    assert 'href="https://fonts.googleapis.com"' not in re.findall('<link[^>]*preconnect[^>]*', page.content())
+                    assert 'rel="preconnect"' not in page.content()
             finally:
                 app.close()
 
@@ -116,28 +116,29 @@ def test_segmentation(visit, segmentation, rooms, tmp_path):
         dict(zip(('rgb', 'label', 'depth'), (str(root / path) for path in line.split())))
         for line in (root / 'val.txt').read_text().splitlines()
     ]
-    label = np.array(Image.open(first.pop('label')))
-    second.pop('label')
+    stored = np.array(Image.open(first.pop('label')))  # indices in all 40 classes
+    label = np.full_like(stored, 255)
+    for i, name in enumerate(classes):
+        label[stored == NYUDepthV2Dataset.METAINFO['classes'].index(name)] = i
+    del second['label']
     (tmp_path / 'notes.txt').write_text('no image')
     Image.new('L', (200, 200)).save(tmp_path / 'large.png')
-    (tmp_path / 'heavy.bin').write_bytes(bytes(2_000_000))
+    shutil.copy(first['rgb'], tmp_path / '8bit.png')
 
     def steps(page, url: str) -> None:
         # The first sample of the test data set, with its label.
         page.wait_for_selector('.cen-view')
         want = to_arrays(inference_model(model, first))
         shown = dict(zip(('rgb', 'depth', 'ensemble', 'target'), images(page, '.cen-classes')))
-        dataset = model.cfg.test_dataloader.dataset
-        assert all((shown[name] == want[name]).all() for name in want)
-        names = dataset.metainfo.classes
-        assert {names[i] if i < 255 else None for i in np.unique(shown['target'])} <= {*names, None}
-        assert cells(page) == [[name, *score(want[name], shown['target'])] for name in want]
+        assert all((shown[name] == image).all() for name, image in dict(want, target=label).items())
+        assert cells(page) == [[name, *score(want[name], label)] for name in want]
 
         # Own files, of which the depth has 16 bits.
         inputs = page.locator('input[type=file]')
         inputs.nth(0).set_input_files(second['rgb'])
-        inputs.nth(0).set_input_files(second['depth'])
-        page.wait_for_selector('text=' + Path(second['depth']).stem)
+        page.wait_for_selector('.filename')
+        inputs.nth(0).set_input_files(second['depth'])  # an input with a file is gone
+        page.wait_for_selector('.filename >> nth=1')
         page.get_by_role('button', name='Predict').click()
         page.wait_for_function('!document.querySelector(".cen-view table")')
         want = to_arrays(inference_model(model, second))
@@ -175,14 +176,95 @@ def test_segmentation(visit, segmentation, rooms, tmp_path):
 
         # Bad files.
         for name, message in {
-            'notes.txt': 'notes.txt, given for depth, is not an image: give a file of type PNG, ',
-            'large.png': 'large.png, given for depth, has 40,000 pixels, but the page accepts 10,000: reduce the ',
+            'notes.txt': 'notes.txt, given for depth, is not an image: give a file of type PNG, JPEG, ',
+            'large.png': 'large.png, given for depth, has more than 10,000 pixels: reduce the image, or ',
+            '8bit.png': '8bit.png is uint8, but depth is uint16: set dtype=',
         }.items():
-            page.get_by_label('Remove').last.click()
+            page.locator('.cen-file').last.get_by_label('Clear').click()
             inputs.last.set_input_files(tmp_path / name)
-            page.wait_for_selector(f'text={name}')
+            page.wait_for_selector(f'.filename[aria-label="{name}"]')
             page.get_by_role('button', name='Predict').click()
             page.wait_for_selector(f'text={message}')
 
+        # What a program may send instead of the page: a large file, a URL that the server would download.
+        api = f'{url}gradio_api'
+        assert httpx.post(f'{api}/upload', files=dict(files=bytes(2_000_000))).status_code == 413
+        remote = dict(path='https://example.org/a.png', meta=dict(_type='gradio.FileData'))
+        for data in ([None, ['rgb'], remote, None], [remote, ['rgb'], None, None]):
+            httpx.post(f'{api}/queue/join', json=dict(data=data, fn_index=0, session_hash='test'))
+            answer = httpx.get(f'{api}/queue/data', params=dict(session_hash='test'), timeout=30).text
+            assert 'The file is not on this server: upload it.' in answer
+
     said = visit(segmentation, steps, '--max-pixels', '10000', '--max-upload', '1')
     assert 'Open http://127.0.0.1:' in said
+
+
+@needs_browser
+def test_translation(visit, translation, rooms):
+    model = init_model(*translation, 'cpu')
+    name = (rooms / 'test_domain.txt').read_text().split()[0]
+    sample = {m: str(rooms / name.replace('{domain}', m)) for m in model.modalities}
+
+    def steps(page, url: str) -> None:
+        page.wait_for_selector('.cen-view')
+        want = to_arrays(inference_model(model, sample))
+        assert titles(page) == [
+            'input: reshading', 'input: edge_texture', 'prediction: reshading', 'prediction: edge_texture',
+            'prediction: ensemble', 'target', 'branches disagree',
+        ]  # fmt: skip
+        shown = images(page, '.cen-layers img:first-child')
+        assert all((got == want[name]).all() for got, name in zip(shown[2:], want))
+        errors = {name: np.abs(image / 255.0 - shown[5] / 255.0).mean() for name, image in want.items()}
+        assert [row[:2] for row in cells(page)] == [[name, f'{error:.4g}'] for name, error in errors.items()]
+
+        page.get_by_role('checkbox', name='reshading').uncheck()
+        page.wait_for_selector('text=switched off')
+        less = to_arrays(inference_model(model, sample, available_modalities=['edge_texture']))['ensemble']
+        error, change = (
+            np.abs(less / 255.0 - shown[5] / 255.0).mean(),
+            np.abs(less - want['ensemble'].astype(float)).mean(),
+        )
+        row = cells(page)[-1]
+        assert (row[0], row[1], row[-1]) == (
+            'ensemble', f'{errors["ensemble"]:.4g} → {error:.4g}', f'mean {change:.1f} of 255',
+        )  # fmt: skip
+
+    visit(translation, steps)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """The beginning of a PNG file, up to its pixels."""
+    header = b'IHDR' + struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    return b'\x89PNG\r\n\x1a\n\0\0\0\r' + header + struct.pack('>I', zlib.crc32(header)) + b'\0\0\xff\0IDAT'
+
+
+def test_uploads_are_refused_before_they_are_decoded(tmp_path):
+    from app_limits import check_upload
+
+    np.save(tmp_path / 'array.npy', np.zeros((4, 5), np.uint16))
+    np.savez_compressed(tmp_path / 'bomb.npz', np.zeros((1000, 1000), np.uint16))
+    np.save(tmp_path / 'objects.npy', np.array([dict()]), allow_pickle=True)
+    Image.fromarray(np.zeros((4, 5), np.uint16)).save(tmp_path / 'depth.png')
+    for name, content in {
+        'wide.png': png_header(1000, 200), 'bomb.png': png_header(60000, 60000), 'text.png': b'text', 'empty.png': b'',
+        'text.npy': b'text', 'text.npz': b'text', 'postscript.png': b'%!PS-Adobe-3.0 EPSF-3.0\n',
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+    said = {}
+    for path in sorted(tmp_path.iterdir()):
+        try:
+            check_upload(str(path), 'depth', max_pixels=100_000)
+        except ValueError as error:
+            said[path.name] = str(error)
+    for name in ('wide.png', 'bomb.npz', 'bomb.png'):
+        assert said.pop(name).startswith(f'{name}, given for depth, has more than 100,000 pixels: reduce the image')
+    assert set(said) == {'objects.npy', 'text.png', 'empty.png', 'text.npy', 'text.npz', 'postscript.png'}
+    assert all(message.startswith(f'{name}, given for depth, is not an image: ') for name, message in said.items())
+
+
+def test_mistakes_are_one_sentence(run_tool, segmentation, monkeypatch):
+    said = run_tool('app.py', segmentation[0], 'no.pth', fails=True)
+    assert said.splitlines()[-1] == 'The checkpoint no.pth does not exist: give the path of a .pth file.'
+    monkeypatch.setitem(sys.modules, 'gradio', None)
+    said = run_tool('app.py', *segmentation, fails=True)
+    assert said.strip() == "The page needs gradio: run `pip install '.[app]'` or `pip install 'gradio>=5.14,<5.15'`."
