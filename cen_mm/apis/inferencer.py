@@ -103,19 +103,23 @@ class MultimodalInferencer(BaseInferencer):
         results: dict[str, list] = dict(predictions=[], visualization=[])
         bar = ProgressBar(len(samples)) if self.show_progress else None
         seconds, start = [], time.perf_counter()
-        for batch in self.preprocess(samples, batch_size):
-            before = time.perf_counter()
-            predictions = self.forward(batch, keep_logits=return_datasamples)
-            seconds.append((time.perf_counter() - before) / len(predictions))
-            pictures = self.visualize(batch['inputs'], predictions) if return_vis or out_dir else []
-            results['predictions'] += self.postprocess(predictions, pictures, return_datasamples, out_dir)
-            results['visualization'] += pictures if return_vis else []
+        try:
+            for batch in self.preprocess(samples, batch_size):
+                before = time.perf_counter()
+                predictions = self.forward(batch, keep_logits=return_datasamples)
+                seconds.append((time.perf_counter() - before) / len(predictions))
+                pictures = self.visualize(batch['inputs'], predictions) if return_vis or out_dir else []
+                results['predictions'] += self.postprocess(predictions, pictures, return_datasamples, out_dir)
+                results['visualization'] += pictures if return_vis else []
+                if bar:
+                    bar.update(len(predictions))
+        finally:
             if bar:
-                bar.update(len(predictions))
+                print()  # ends the line of the progress bar, also before an error message
         if bar:
-            network = np.mean(seconds[1:] or seconds)  # the first forward pass is slower
             rate = len(samples) / (time.perf_counter() - start)
-            print(f'\nFPS: {rate:.1f} with reading and writing, {1 / network:.1f} for the network alone')
+            network = 1 / np.mean(seconds[1:] or seconds)  # the first forward pass is slower
+            print(f'FPS: {rate:.1f} with reading and writing, {network:.1f} for the network alone')
         return results
 
     def _tell_missing(self, samples: list) -> None:
