@@ -149,16 +149,17 @@ def common_names(root: str, patterns: dict[str, str], backend_args: BackendArgs 
     found = {key: _matches(root, key, pattern, backend_args) for key, pattern in patterns.items()}
     common = set.intersection(*found.values())
     examples = [f'{key}: {min(names - common)}' for key, names in found.items() if names - common]
+    where = f' in {root}' if root else ''
     if not common:
         raise FileNotFoundError(
-            f'The folders in {root} have no common file name ({"; ".join(examples)}): {{}} in the paths must stand '
+            f'The folders{where} have no common file name ({"; ".join(examples)}): {{}} in the paths must stand '
             'for the part of the file name that all files of a sample share.'
         )
     left_out = len(set.union(*found.values())) - len(common)
     if left_out:
         print_log(
-            f'{root}: {left_out} names are left out, because they do not have a file for each of {", ".join(found)} '
-            f'(for example {"; ".join(examples)}). {len(common)} names are used.',
+            f'{root or "inputs"}: {left_out} names are left out, because they do not have a file for each of '
+            f'{", ".join(found)} (for example {"; ".join(examples)}). {len(common)} names are used.',
             logger='current',
             level=30,
         )
@@ -172,7 +173,8 @@ def _matches(root: str, key: str, pattern: str, backend_args: BackendArgs) -> se
     folder = folder or '.'
     if not fileio.isdir(folder, backend_args=backend_args):
         raise FileNotFoundError(
-            f'The folder {folder} of {key} does not exist: correct data_root or the path {pattern!r}.'
+            f'The folder {folder} of {key} does not exist: correct {"data_root or " if root else ""}the path '
+            f'{pattern!r}.'
         )
     files = fileio.list_dir_or_file(folder, list_dir=False, suffix=after, recursive=True, backend_args=backend_args)
     names = {file[len(prefix) : len(file) - len(after)] for file in files if file.startswith(prefix)}

@@ -21,6 +21,23 @@ MAX_PIXELS = 8192 * 8192
 
 
 @dataclass(frozen=True)
+class ArrayInput:
+    """An image in memory, in place of a path. It is read like an ``.npy`` file with the same content.
+
+    Args:
+        array: ``(H, W)`` or ``(H, W, C)``, in the data type and the units of the files; color in the order red, green,
+            blue.
+        name: name of the modality, for errors.
+    """
+
+    array: np.ndarray
+    name: str
+
+    def __str__(self) -> str:
+        return f'array of {self.name}'
+
+
+@dataclass(frozen=True)
 class Modality:
     """How the files of a modality are stored, and how transforms treat its values.
 
@@ -84,11 +101,13 @@ class Modality:
         except ValueError as error:
             raise ValueError(f'{owner}.{name}: {error}') from None
 
-    def load(self, path: str, name: str, bgr: bool = False, backend_args: Optional[dict] = None) -> np.ndarray:
+    def load(
+        self, path: Union[str, ArrayInput], name: str, bgr: bool = False, backend_args: Optional[dict] = None
+    ) -> np.ndarray:
         """Reads a file.
 
         Args:
-            path: path of the file.
+            path: path of the file, or an array in its place.
             name: name of the modality, for errors.
             bgr: whether to return three channels in reversed order, as mmseg's transforms expect the image.
             backend_args: arguments of mmengine's file backend.
@@ -138,7 +157,7 @@ class Modality:
 
 
 def read_image(
-    path: str, backend_args: BackendArgs = None, bgr: bool = False, max_pixels: int = MAX_PIXELS
+    path: Union[str, ArrayInput], backend_args: BackendArgs = None, bgr: bool = False, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
     """Reads an image or an array with its data type unchanged.
 
@@ -156,12 +175,14 @@ def read_image(
     Raises:
         BadFileError: if the file cannot be read or decoded, or is too large.
     """
-    content = read_bounded(path, backend_args, max_pixels)
-    is_array = str(path).endswith(('.npy', '.npz'))
+    in_file_order = isinstance(path, ArrayInput) or str(path).endswith(('.npy', '.npz'))
     with decoding(path):
-        if is_array:
-            image = _decode_array(path, content, max_pixels)
+        if isinstance(path, ArrayInput):
+            image = path.array
+        elif in_file_order:
+            image = _decode_array(path, read_bounded(path, backend_args, max_pixels), max_pixels)
         else:
+            content = read_bounded(path, backend_args, max_pixels)
             check_size(path, *image_size(content), max_pixels=max_pixels)
             image = mmcv.imfrombytes(content, flag='unchanged')
         if image is None:  # what OpenCV returns
@@ -169,7 +190,9 @@ def read_image(
         if image.ndim not in (2, 3) or not image.size:
             raise ValueError(f'its shape is {image.shape}')
     # OpenCV decodes to BGR, numpy to the order of the file.
-    if image.ndim == 3 and image.shape[2] in (3, 4) and bgr == is_array:
+    if image.ndim == 3 and image.shape[2] in (3, 4) and bgr == in_file_order:
+        if image.dtype.name not in ('uint8', 'uint16', 'float32'):  # those that OpenCV converts
+            return image[..., [2, 1, 0, 3][: image.shape[2]]]
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     return image
 
@@ -180,7 +203,7 @@ def read_bounded(path: str, backend_args: BackendArgs, max_pixels: int) -> bytes
 
 
 @contextmanager
-def decoding(path: str) -> Iterator[None]:
+def decoding(path: Union[str, ArrayInput]) -> Iterator[None]:
     """Turns all errors of decoders, which have many types, into BadFileError."""
     try:
         yield
