@@ -95,8 +95,9 @@ def kill_when_syncing(number: int):
 def assert_same_training(one: Path, two: Path) -> None:
     """Asserts that two checkpoints have exactly the same weights and states of optimizers and schedules."""
     one, two = (torch.load(path, weights_only=True) for path in (one, two))
-    for part in ('state_dict', 'optimizer', 'param_schedulers'):
-        torch.testing.assert_close(one.get(part), two.get(part), rtol=0, atol=0)
+    torch.testing.assert_close(one['state_dict'], two['state_dict'], rtol=0, atol=0)
+    torch.testing.assert_close(one['optimizer'], two['optimizer'], rtol=0, atol=0)
+    assert one.get('param_schedulers') == two.get('param_schedulers')
     assert one['meta']['iter'] == two['meta']['iter'] == 12
 
 
@@ -126,8 +127,7 @@ def test_killed_runs_end_as_an_uninterrupted_one(trainer, tmp_path):
             continue
         assert process.exitcode == -signal.SIGKILL, trainer.log.read_text()[-3000:]
         counts['killed'] += 1
-        if resume:
-            assert 'resumed epoch' in trainer.log.read_text() or 'Not resumed' not in trainer.log.read_text()
+        assert 'Not resumed' not in trainer.log.read_text()
     if trainer.run('work', *['--resume'] * (tmp_path / 'work/last_checkpoint').exists()):
         raise AssertionError(trainer.log.read_text()[-3000:])
     assert_same_training(tmp_path / 'whole/epoch_3.pth', tmp_path / 'work/epoch_3.pth')
