@@ -1,4 +1,4 @@
-"""Reading checkpoints without running code in them, checking them, and loading those of older versions of this package."""
+"""Reading and checking checkpoints without running code in them, and loading those of older versions."""
 
 import logging
 import re
@@ -33,8 +33,8 @@ def read_checkpoint(file: Union[str, Path, IO[bytes]], map_location: Any = 'cpu'
             raise
         if refused := re.search(r'(?:GLOBAL|Unsupported class) (\S+)', str(error)):
             raise ValueError(
-                f'{name} contains {refused[1]}, which could run code, so it is not loaded: save only the weights, with '
-                'torch.save(model.state_dict(), FILE). Checkpoints of training runs with version 0.2 need torch >= 2.6.'
+                f'{name} contains {refused[1]}, which could run code, so it is not loaded: save only the weights with '
+                'torch.save(model.state_dict(), FILE). A checkpoint of a run of version 0.2 needs torch 2.6 or newer.'
             ) from error
         raise ValueError(f'{name} is not a checkpoint, or it is damaged or cut off: use another file.') from error
     if not isinstance(checkpoint, dict):
@@ -44,7 +44,7 @@ def read_checkpoint(file: Union[str, Path, IO[bytes]], map_location: Any = 'cpu'
 
 
 def find_nonfinite(state_dict: dict[str, Any]) -> str:
-    """Describes the weights that are NaN or infinite: ``'3 of 62 tensors (conv1.weight, ..)'``, or ``''`` if none is."""
+    """Describes weights that are NaN or infinite: ``'3 of 62 tensors (conv1.weight, ..)'``, or ``''`` if none is."""
     keys = [
         key
         for key, value in state_dict.items()

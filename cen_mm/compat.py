@@ -1,4 +1,4 @@
-"""Makes mmseg and mmagic importable, mmengine's checkpoints loadable and harmless, and our configs known to mmengine.
+"""Makes mmseg and mmagic importable, checkpoints loadable and harmless, and our configs known to mmengine.
 
 No other module patches other packages.
 """
@@ -125,10 +125,15 @@ def _load_url(
     return read_checkpoint(file, map_location)
 
 
+def load_without_code(module: types.ModuleType) -> None:
+    """Makes a module of another package load checkpoints with :func:`~cen_mm.checkpoint.read_checkpoint`."""
+    module.torch = types.SimpleNamespace(**{**vars(torch), 'load': read_checkpoint})
+
+
 def _protect_loading() -> None:
     # torch < 2.6 runs code in checkpoints by default, and every torch does in those from a URL; mmengine passes no
     # weights_only. It also goes on with random weights if no key fits. All of its loaders are in one module.
-    mmengine_checkpoint.torch = types.SimpleNamespace(**{**vars(torch), 'load': read_checkpoint})
+    load_without_code(mmengine_checkpoint)
     mmengine_checkpoint.load_url = _load_url
     mmengine_checkpoint.load_state_dict = partial(load_weights, mmengine_checkpoint.load_state_dict)
 

@@ -43,8 +43,8 @@ class AtomicBackend(LocalBackend):
             temporary.unlink(missing_ok=True)
             raise OSError(
                 error.errno,
-                f'{path} was not written ({error.strerror}), and all earlier checkpoints are intact: free space, or set '
-                'default_hooks.checkpoint.out_dir to another disk, and resume',
+                f'{path} was not written ({error.strerror}). Earlier checkpoints are intact: free space, or set '
+                'default_hooks.checkpoint.out_dir to a folder on another disk, and resume',
             ) from error
 
 
@@ -78,13 +78,15 @@ def latest_checkpoint(work_dir: str) -> str:
 class CheckpointHook(MMEngineCheckpointHook):
     """mmengine's hook, with files that are whole at any moment and strict loading.
 
-    A checkpoint is written under a temporary name and renamed, and outdated ones are deleted after that. Weights that are
-    not finite are not saved, so they replace no good ones. Tests and resumed runs load strictly, and a run is resumed from
-    the latest whole checkpoint. The log's history is not saved, because torch < 2.6 can only load it by running code.
+    A checkpoint is written under a temporary name and renamed, and outdated ones are deleted after that. Weights that
+    are not finite are not saved, so they replace no good ones. Tests and resumed runs load strictly, and a run is
+    resumed from the latest whole checkpoint. The history of the log is not saved, because torch < 2.6 cannot load it
+    without running code.
 
     Args:
-        *args: arguments of mmengine's hook.
-        **kwargs: the same.
+        out_dir: as in mmengine's hook.
+        backend_args: the same. None: files on this machine.
+        **kwargs: other arguments of mmengine's hook.
 
     Raises:
         FileNotFoundError: if there is nothing to resume from.
@@ -92,10 +94,10 @@ class CheckpointHook(MMEngineCheckpointHook):
         OSError: if a checkpoint cannot be written.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        if self.backend_args is None and '://' not in str(self.out_dir):
-            self.backend_args = dict(backend='cen_mm.atomic')
+    def __init__(self, out_dir: Optional[str] = None, backend_args: Optional[dict] = None, **kwargs: Any):
+        if backend_args is None and '://' not in str(out_dir):
+            backend_args = dict(backend='cen_mm.atomic')
+        super().__init__(out_dir=out_dir, backend_args=backend_args, **kwargs)
         self._outdated: list[str] = []
         self._saved: Optional[str] = None  # the last file that was written or resumed from
 
@@ -121,10 +123,10 @@ class CheckpointHook(MMEngineCheckpointHook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuses weights that are not finite, and removes what ``weights_only=True`` would not load."""
         if broken := find_nonfinite(checkpoint['state_dict']):
+            again = f'resume from {self._saved}, the last good checkpoint,' if self._saved else 'start again'
             raise FloatingPointError(
-                f'After iteration {checkpoint["meta"]["iter"]}, {broken} of the model are NaN or infinite. They are not '
-                f'saved, and {self._saved or "no checkpoint"} is the last one with finite weights: lower the learning '
-                'rate or set optim_wrapper.clip_grad, and start again from it.'
+                f'After iteration {checkpoint["meta"]["iter"]}, {broken} of the model are NaN or infinite and are not '
+                f'saved: {again} with a lower learning rate or with optim_wrapper.clip_grad.'
             )
         hub = checkpoint['message_hub']
         infos = apply_to(hub['runtime_info'], lambda value: isinstance(value, np.generic), lambda value: value.item())
@@ -134,6 +136,9 @@ class CheckpointHook(MMEngineCheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Defers the deletion of outdated checkpoints, which mmengine deletes before it writes the new one."""
         super().before_train(runner)
+        if is_main_process():
+            for path in Path(self.out_dir).glob('*.pth.tmp'):  # of a run that was killed while it wrote
+                path.unlink()
         self._saved = runner._load_from if runner._resume else None
         self.file_backend.remove = self.file_backend.rmtree = self._outdated.append
 

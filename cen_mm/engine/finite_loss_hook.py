@@ -14,10 +14,10 @@ from .workers import files_of
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stops training if losses are NaN or infinite in several iterations in a row, and names the files of the first batch.
+    """Stops training if losses are NaN or infinite in several iterations in a row, and names the first files.
 
-    The iterations are counted on the device, and the number is read at intervals and before a checkpoint is saved at the
-    end of an epoch, so the host does not wait for the device in every iteration.
+    The iterations are counted on the device, and the number is read at intervals and at the end of an epoch, before a
+    checkpoint is saved, so the host does not wait for the device in every iteration.
 
     Args:
         patience: number of iterations in a row.
@@ -54,7 +54,7 @@ class FiniteLossHook(Hook):
         if number >= self.patience:
             iteration, files = self._batches[-number]
             raise FloatingPointError(
-                f'The loss was NaN or infinite in {number} iterations in a row, and training stops. Checkpoints that were '
-                f'saved before are intact. Look at the files of the first batch, of iteration {iteration} ({", ".join(files)}), lower '
-                'the learning rate, or set optim_wrapper.clip_grad.'
+                f'Training stops because the loss was NaN or infinite in {number} iterations in a row; earlier '
+                f'checkpoints are intact. Check the files of the first, iteration {iteration} ({", ".join(files)}), '
+                'reduce the learning rate, or set optim_wrapper.clip_grad.'
             )

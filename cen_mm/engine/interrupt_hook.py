@@ -22,8 +22,8 @@ FILENAME = 'interrupted.pth'
 class InterruptHook(Hook):
     """On SIGTERM or SIGINT (Ctrl-C), saves ``interrupted.pth`` after the step and exits with status 128 + signal.
 
-    With gradient accumulation, it waits for the step of the optimizer. During a validation, it waits for its end. Without
-    a :class:`CheckpointHook`, nothing is saved. In a single process, a second signal ends it at once.
+    With gradient accumulation, it waits for the step of the optimizer, and during a validation for its end. Without a
+    :class:`CheckpointHook`, nothing is saved. In a single process, a second signal ends it at once.
 
     Args:
         interval: number of iterations after which several processes tell each other of a signal. The scheduler must

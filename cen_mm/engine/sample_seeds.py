@@ -27,7 +27,7 @@ class SeededDataset:
     """
 
     def __init__(self, dataset: Union[dict, Dataset]):
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
     def __getitem__(self, index: Union[int, tuple[int, int]]) -> Any:
         """Loads a sample. ``index`` is a plain index, or the pair of index and seed from :class:`SeededSampler`."""

@@ -18,8 +18,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     """mmengine's loop over epochs, with random numbers that are the same in a resumed and an uninterrupted run.
 
     Each sample is loaded with a seed that depends on the seed of the run, the epoch and its position in the epoch, and
-    each training step starts with a seed that depends on the seed of the run and the iteration. A resumed run starts at
-    the next batch of its epoch, and repeats a validation that was not finished.
+    each training step starts with a seed that depends on the seed of the run and the iteration. A resumed run starts
+    with the next batch of its epoch, and repeats a validation that was not finished.
 
     Args:
         runner: the runner.

@@ -1,9 +1,10 @@
-"""Workers of a data loader that survive signals to the whole job, and whose death is reported with the files they read."""
+"""Workers of a data loader that survive signals to the whole job, and whose death is reported with their files."""
 
 import os
 import re
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Callable, Iterator, Optional
@@ -60,14 +61,23 @@ def watched_workers(*loaders: DataLoader) -> Iterator[None]:
         loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn, note)
     try:
         yield
-    except RuntimeError as error:
-        died = re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)', str(error))
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        cause: Exception = error
+        try:
+            if not isinstance(error, RuntimeError):  # a worker is ending; torch raises RuntimeError when it has ended
+                time.sleep(5)
+        except RuntimeError as late:
+            cause = late
+        died = re.search(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)', str(cause))
+        if not died:
+            raise
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise it again when any process ends
         for loader, note in zip(loaders, notes):
             for pid, index in note.tolist():
-                if died and str(pid) in died[1].split(', '):
+                if str(pid) in died[1].split(', '):
                     files = ', '.join(files_of(loader.dataset.get_data_info(index)))  # type: ignore[attr-defined]
                     raise RuntimeError(
-                        f'A worker of the data loader died while it read {files}: check these files, or set num_workers '
-                        f'lower if the memory was full (the system killed it). {str(error).splitlines()[0]}'
-                    ) from error
+                        f'A worker of the data loader died while it read {files}: check these files, or reduce '
+                        f'num_workers if the memory was full. {str(cause).splitlines()[0]}'
+                    ) from cause
         raise
