@@ -5,6 +5,7 @@ No other module patches other packages.
 
 import importlib.machinery
 import importlib.util
+import os
 import pickle
 import sys
 import types
@@ -16,6 +17,9 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
+
+# albumentations, which mmseg imports, would ask for its newest version on the network.
+os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
 
 try:
     import mmcv  # noqa: F401

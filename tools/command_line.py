@@ -1,14 +1,22 @@
-"""Arguments and settings that train.py and test.py share."""
+"""Arguments, settings and console output that train.py and test.py share."""
 
 import argparse
 import os
+import shlex
+import sys
+import warnings
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 
 from cen_mm import config_path
-from cen_mm.engine import set_up_process
+from cen_mm.engine import ConsoleRunner, set_up_process
+
+# Their warnings are about their own code, which users cannot change.
+DEPENDENCIES = r'(mmengine|mmcv|mmseg|mmagic|timm|torch|torchvision|albumentations|diffusers)\b'
 
 
 def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -20,9 +28,14 @@ def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
         help='settings to override in the config: key=value; lists as key="[a,b]" without spaces',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument(
+        '--verbose', action='store_true', help='show the whole log in the console, not only in the file'
+    )
     parser.add_argument('--no-memory-tuning', action='store_true', help='return freed memory to the system (CPU only)')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if not args.verbose:
+        warnings.filterwarnings('ignore', module=DEPENDENCIES)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     set_up_process(args.launcher, tune_memory=not args.no_memory_tuning)
     return args
@@ -44,3 +57,14 @@ def read_config(args: argparse.Namespace) -> Config:
         for phase in ('train', 'val', 'test'):  # batches are copied to the GPU while it computes
             cfg.get(f'{phase}_dataloader', {}).setdefault('pin_memory', True)
     return cfg
+
+
+def build_runner(cfg: Config, args: argparse.Namespace) -> Runner:
+    """Builds the runner; without ``--verbose``, its console output is short."""
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    if args.verbose:
+        return Runner.from_cfg(cfg)
+    test = shlex.join(['python', str(Path(sys.argv[0]).with_name('test.py')), args.config])
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='cen_mm.ConsoleHook', test_command=test)]
+    return ConsoleRunner.from_cfg(cfg)

@@ -4,8 +4,6 @@ import argparse
 
 import command_line
 import torch
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 
 def parse_args() -> argparse.Namespace:
@@ -70,7 +68,7 @@ def main() -> None:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = command_line.build_runner(cfg, args)
     loader = runner.train_loop.dataloader
     if len(loader) == 0:
         raise SystemExit(

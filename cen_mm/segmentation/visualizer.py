@@ -21,7 +21,27 @@ TILE_WIDTH = 320  # pixels; smaller tiles are enlarged, so that their titles are
 
 @HOOKS.register_module()
 class MultimodalVisualizationHook(SegVisualizationHook):
-    """mmseg's visualization hook, which draws the images of the pipeline instead of reading the files again."""
+    """mmseg's visualization hook, which draws the images of the pipeline instead of reading the files again.
+
+    Args:
+        out_dir: folder for the images of tests, one subfolder per run, so that a run never overwrites the images of
+            another one. The files are named after the images, with their subfolders. None: the images go to the
+            visualizer's backends.
+        **kwargs: arguments of mmseg's hook.
+    """
+
+    def __init__(self, out_dir: Optional[str] = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.out_dir = out_dir
+        self.root = ''
+
+    def before_test(self, runner: Runner) -> None:
+        """Finds the innermost folder that contains all images, which the names of the files leave out."""
+        dataset = runner.test_dataloader.dataset
+        if self.draw and self.out_dir is not None:
+            self.root = osp.commonpath(
+                {osp.dirname(dataset.get_data_info(i)['img_path']) for i in range(len(dataset))}
+            )
 
     def _after_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[SegDataSample], mode: str = 'val'
@@ -31,12 +51,17 @@ class MultimodalVisualizationHook(SegVisualizationHook):
         inputs = data_batch['inputs']
         inputs = inputs if isinstance(inputs, dict) else inputs[0]  # test-time augmentation: the first one
         for i, output in enumerate(outputs):
+            out_file = None
+            if self.out_dir is not None and mode == 'test':
+                name = osp.splitext(osp.relpath(output.img_path, self.root))[0]
+                out_file = osp.join(self.out_dir, runner.timestamp, f'{name}.png')
             self._visualizer.add_datasample(
                 f'{mode}_{osp.basename(output.img_path)}',
                 {name: images[i] for name, images in inputs.items()},
                 data_sample=output,
                 show=self.show,
                 wait_time=self.wait_time,
+                out_file=out_file,
                 step=runner.iter,
             )
 

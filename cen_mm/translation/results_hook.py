@@ -25,8 +25,8 @@ MIN_WIDTH = 128  # narrower images are enlarged to at least this width in a stri
 class ResultsHook(Hook):
     """Writes the images of every evaluation as PNG files, and keeps a copy of the best ones.
 
-    Each evaluation overwrites the images of the previous one. The layout is the authors'; the last ``fake`` folder
-    contains the images of the ensemble::
+    Each evaluation of a run overwrites the images of the previous one; another run has its own folder. The layout is
+    the authors'; the last ``fake`` folder contains the images of the ensemble::
 
         results
         ├── input0, input1, ..      input images of each modality; files are named after those of the target
@@ -38,8 +38,8 @@ class ResultsHook(Hook):
     If the target's files are in several folders, such as one per building, the images are in the same subfolders.
 
     Args:
-        out_dir: output folder; a relative path is relative to the work directory.
-        strip_dir: output folder of the strips. None: ``strips`` in ``out_dir``.
+        out_dir: output folder; a relative path is relative to the folder of the run's log.
+        strip_dir: output folder of the strips, with a subfolder per run. None: ``strips`` in ``out_dir``.
         show: whether to show each strip in a window.
         wait_time: time to show each window, in seconds.
     """
@@ -56,8 +56,8 @@ class ResultsHook(Hook):
         self.best: dict[str, float] = {}
 
     def before_run(self, runner: Runner) -> None:
-        self.out = Path(runner.work_dir, self.out_dir)
-        self.strips = Path(self.strip_dir or self.out / 'strips')
+        self.out = Path(runner.log_dir, self.out_dir)
+        self.strips = Path(self.strip_dir, runner.timestamp) if self.strip_dir else self.out / 'strips'
 
     def before_train(self, runner: Runner) -> None:
         """Reads the best score so far, which a resumed run has loaded by now."""
