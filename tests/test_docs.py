@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from cen_mm.apis import init_model
+from cen_mm.exchange import exchanging_norms
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / 'docs').glob('*.md')), ROOT / 'README.md']
@@ -45,13 +46,22 @@ def test_configs_build(code, tmp_path):
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if cfg.default_scope == 'mmagic':
         pytest.importorskip('mmagic')
-    assert set(MODELS.build(cfg.model).modalities) == set(list_modalities(cfg))
+    model = MODELS.build(cfg.model)
+    assert set(model.modalities) == set(list_modalities(cfg))
+    norms = dict(exchanging_norms(model))
+    assert {norm.threshold for norm in norms.values()} == {find_threshold(cfg.model)}
+    if 'mobilenet' in cfg:
+        assert len(norms) == 17
 
 
 def list_modalities(cfg: Config) -> list[str]:
     """The modalities of a config's training data."""
     dataset = cfg.train_dataloader.dataset
     return list(dataset.get('modalities') or dataset.inputs)
+
+
+def find_threshold(model: dict) -> float:
+    return model['backbone'].get('threshold', 0.02) if 'backbone' in model else model['generator']['threshold']
 
 
 @pytest.fixture
