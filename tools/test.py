@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 
 import command_line
+import mmengine
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,6 +50,15 @@ def set_available_modalities(cfg: Config, names: list[str]) -> None:
     cfg.model.available_modalities = names
 
 
+def write_details(runner: Runner, cfg: Config, args: argparse.Namespace) -> None:
+    """Writes what report.py shows beyond the scores to ``details.json`` beside them; only the main process has it."""
+    pictures = str(Path(args.show_dir, runner.timestamp).absolute()) if args.show_dir else ''
+    for metric in runner.test_evaluator.metrics:
+        if details := getattr(metric, 'details', None):
+            details = dict(details, run=cfg.run.to_dict(), pictures=pictures)
+            mmengine.dump(details, Path(runner.log_dir, 'details.json'))
+
+
 def main() -> None:
     args = parse_args()
     if not Path(args.checkpoint).is_file() and '://' not in args.checkpoint:
@@ -70,6 +81,7 @@ def main() -> None:
         cfg.test_evaluator.output_dir = args.out
     runner = command_line.build_runner(cfg, args)
     runner.test()
+    write_details(runner, cfg, args)
     if args.show_dir and runner.rank == 0:
         print(f'images: {Path(args.show_dir, runner.timestamp).absolute()}')
     if args.out and runner.rank == 0:

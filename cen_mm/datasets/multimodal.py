@@ -7,13 +7,14 @@ from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 
 from ..registry import DATASETS
-from .files import check_files, list_samples
+from .base import FileDataset
+from .files import list_samples
 from .modality import Modality
 from .transforms.shared_geometry import check_pipeline
 
 
 @DATASETS.register_module()
-class MultimodalDataset(BaseSegDataset):
+class MultimodalDataset(FileDataset, BaseSegDataset):
     """Semantic segmentation samples with one file per modality, and a label file.
 
     Example::
@@ -109,7 +110,7 @@ class MultimodalDataset(BaseSegDataset):
             data_list.append(dict(img_path=first, modality_paths=paths, **label))
         if not data_list:
             raise ValueError(f'{self.ann_file} is empty: write one sample per line.')
-        check_files(files, self.backend_args)
+        self.check_files(files)
         return data_list
 
     def filter_data(self) -> list[dict]:

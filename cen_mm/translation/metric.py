@@ -42,12 +42,17 @@ class TranslationMetric(BaseMetric):
     ``KIDx100`` is 100 times the unbiased estimate over the whole set. The scores of the ensemble have these names,
     those of a branch are named ``reshading/L1`` and so on. FID and KID need at least two images.
 
+    After an evaluation, the attribute ``details`` holds the scores of every branch for each of the ``samples``, for
+    tools/analysis_tools/report.py.
+
     Args:
         features: config of the network that computes the features for FID and KID: ``InceptionV3``, or
             ``EfficientNetLite0``, whose scores have other names.
         lpips: config of :class:`~cen_mm.translation.LPIPS`. None: LPIPS is not computed.
         **kwargs: arguments of mmengine's ``BaseMetric``.
     """
+
+    details: Optional[dict] = None
 
     def __init__(self, features: dict, lpips: Optional[dict] = None, **kwargs):
         super().__init__(**kwargs)
@@ -71,7 +76,11 @@ class TranslationMetric(BaseMetric):
                 for name, distance in zip(scores, distances):
                     scores[name]['LPIPS'] = distance.item()
             self.results.append(
-                dict(scores=scores, features={'': features(standard).cpu(), 'authors_': features(drawn).cpu()})
+                dict(
+                    name=sample.get('target_path'),
+                    scores=scores,
+                    features={'': features(standard).cpu(), 'authors_': features(drawn).cpu()},
+                )
             )
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
@@ -79,6 +88,7 @@ class TranslationMetric(BaseMetric):
         if not results:
             print_log('There are no scores, because the data set has no target.', logger='current')
             return {}
+        self.details = dict(samples=[dict(name=result['name'], scores=result['scores']) for result in results])
         names, metrics = list(results[0]['scores']), {}
         for protocol, title in TITLES.items():
             features = torch.stack([result['features'][protocol] for result in results]).double()  # (N, M + 2, D)
