@@ -5,6 +5,7 @@ No other module patches other packages.
 
 import importlib.machinery
 import importlib.util
+import os
 import pickle
 import sys
 import types
@@ -21,6 +22,9 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.utils import digit_version
 
 from .checkpoint import load_weights, read_checkpoint
+
+# albumentations, which mmseg imports, would ask for its newest version on the network.
+os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
 
 try:
     import mmcv  # noqa: F401

@@ -89,6 +89,18 @@ def forget_other_runs() -> None:
 
 
 @pytest.fixture
+def forget_runs():
+    """The function that clears mmengine's global objects of other runs."""
+    return forget_other_runs
+
+
+@pytest.fixture(scope='session')
+def train_tool():
+    """tools/train.py as a module."""
+    return load_module(ROOT / 'tools/train.py')
+
+
+@pytest.fixture
 def run_tool(monkeypatch):
     """Returns a function that runs a tool and returns its output.
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import command_line
+import mmengine
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -15,7 +16,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='folder for the log and the scores (default: work_dirs/CONFIG)')
     parser.add_argument('--out', help='folder for the predictions: class indices of the ensemble, or generated images')
     parser.add_argument('--show', action='store_true', help='show the images in a window')
-    parser.add_argument('--show-dir', help='folder for images of the inputs, the target and every prediction')
+    parser.add_argument(
+        '--show-dir', help='folder for images of the inputs, the target and every prediction, in a subfolder per run'
+    )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds to show each image with --show')
     parser.add_argument(
         '--available-modalities',
@@ -34,10 +37,7 @@ def draw_images(cfg: Config, args: argparse.Namespace) -> None:
     if hook.type == 'cen_mm.ResultsHook':
         hook.strip_dir = args.show_dir
         return
-    hook.update(draw=True, interval=1)
-    if args.show_dir:
-        cfg.visualizer.save_dir = args.show_dir
-        cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
+    hook.update(draw=True, interval=1, out_dir=args.show_dir)
 
 
 def set_available_modalities(cfg: Config, names: list[str]) -> None:
@@ -48,6 +48,15 @@ def set_available_modalities(cfg: Config, names: list[str]) -> None:
     is_dict = isinstance(modalities, dict)
     dataset[key] = {name: modalities[name] for name in names if name in modalities} if is_dict else names
     cfg.model.available_modalities = names
+
+
+def write_details(runner: Runner, cfg: Config, args: argparse.Namespace) -> None:
+    """Writes what report.py shows beyond the scores to ``details.json`` beside them; only the main process has it."""
+    pictures = str(Path(args.show_dir, runner.timestamp).absolute()) if args.show_dir else ''
+    for metric in runner.test_evaluator.metrics:
+        if details := getattr(metric, 'details', None):
+            details = dict(details, run=cfg.run.to_dict(), pictures=pictures)
+            mmengine.dump(details, Path(runner.log_dir, 'details.json'))
 
 
 def main() -> None:
@@ -70,7 +79,13 @@ def main() -> None:
         cfg.default_hooks.visualization.out_dir = str(Path(args.out).absolute())
     elif args.out is not None:
         cfg.test_evaluator.output_dir = args.out
-    Runner.from_cfg(cfg).test()
+    runner = command_line.build_runner(cfg, args)
+    runner.test()
+    write_details(runner, cfg, args)
+    if args.show_dir and runner.rank == 0:
+        print(f'images: {Path(args.show_dir, runner.timestamp).absolute()}')
+    if args.out and runner.rank == 0:
+        print(f'predictions: {Path(args.out).absolute()}')
 
 
 if __name__ == '__main__':

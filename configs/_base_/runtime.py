@@ -20,5 +20,6 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     finite_loss=dict(type='cen_mm.FiniteLossHook'),  # stops after NaN
     interrupt=dict(type='cen_mm.InterruptHook'),  # SIGTERM and Ctrl-C save a checkpoint
+    preflight=dict(type='cen_mm.PreflightHook'),  # checks the run before the first step
 )
 custom_hooks = [dict(type='cen_mm.ExchangeHook')]
