@@ -1,58 +1,33 @@
 """Limits of the page of tools/app.py: which files it accepts, and that it loads nothing from other hosts."""
 
-import math
 import os
-import zipfile
-from pathlib import Path
 from typing import Any, Optional
 
 import gradio as gr
-import numpy as np
 from gradio.components import Component
-from PIL import Image
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-FORMATS = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'BMP')
+from cen_mm.datasets.files import BadFileError
+from cen_mm.datasets.modality import read_image
+
 CONTENT_SECURITY_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 
 
 def check_upload(path: str, name: str, max_pixels: int) -> None:
-    """Checks the header of a file, which is not decoded.
-
-    Args:
-        path: path of the file.
-        name: name of its modality.
-        max_pixels: largest number of pixels of an image, or of values of an array.
+    """Checks an uploaded file of a modality; the size in its header is checked before it is decoded.
 
     Raises:
-        ValueError: if the file is not an image or is too large.
+        ValueError: if the file is not an image or has more than ``max_pixels`` pixels.
     """
     try:
-        accepted = _count_pixels(path) <= max_pixels
-    except Image.DecompressionBombError:  # Pillow's own limit
-        accepted = False
-    except Exception:  # Pillow, zipfile and numpy raise errors of many classes
-        raise ValueError(
-            f'{Path(path).name}, given for {name}, is not an image: give a file of type {", ".join(FORMATS)}, .npy '
-            'or .npz.'
-        ) from None
-    if not accepted:
-        raise ValueError(
-            f'{Path(path).name}, given for {name}, has more than {max_pixels:,} pixels: reduce the image, or start '
-            'the page with a larger --max-pixels.'
-        )
-
-
-def _count_pixels(path: str) -> int:
-    if path.endswith('.npy'):
-        return np.load(path, mmap_mode='r').size
-    if path.endswith('.npz'):
-        with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as stream:
-            np.lib.format.read_magic(stream)
-            return math.prod(np.lib.format.read_array_header_1_0(stream)[0])
-    with Image.open(path, formats=FORMATS) as image:
-        return math.prod(image.size)
+        read_image(path, max_pixels=max_pixels)
+    except BadFileError as error:
+        message = f'{name}: {error}'
+        if error.kind == 'too large':
+            what = message.rpartition(':')[0]
+            message = f'{what}: give a smaller image, or start the page with a larger --max-pixels.'
+        raise ValueError(message) from None
 
 
 def accept_uploads_only(component: Component) -> None:
