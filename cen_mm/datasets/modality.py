@@ -80,8 +80,12 @@ class Modality:
             raise ValueError(f'interpolation={self.interpolation!r}: choose one of {", ".join(cv2_interp_codes)}.')
         if self.vectors not in (None, 'y_up', 'y_down'):
             raise ValueError(f"vectors={self.vectors!r}: choose 'y_up', 'y_down' or None.")
-        if self.scale is not None and not self.scale > 0:
+        if self.scale is not None and not 0 < self.scale < np.inf:
             raise ValueError(f'scale={self.scale}: give a positive number of stored units per unit, or None.')
+        if not isinstance(self.invalid, (int, float, type(None))):
+            raise ValueError(f'invalid={self.invalid!r}: give the number that marks pixels without a measurement.')
+        if not np.isfinite(self.pad_val).all():
+            raise ValueError(f'pad_val={self.pad_val}: give a finite number, or one per channel.')
         try:
             np.dtype(self.dtype)
         except TypeError:

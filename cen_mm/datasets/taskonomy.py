@@ -47,12 +47,13 @@ class TaskonomyDataset(FileDataset):
             end with theirs; otherwise all modalities have the same file name.
         inputs: input modalities, by name or by the authors' number, in the order of the network's branches.
         target: target modality, by name or by the authors' number.
-        options: arguments of mmengine's BaseDataset.
+        options: arguments of mmengine's BaseDataset; ``skip_bad_files`` and ``allow_outside_data_root`` of
+            :class:`~cen_mm.datasets.base.FileDataset`.
 
     Raises:
         FileNotFoundError: if the list file, a folder or an image does not exist.
-        ValueError: if a modality is unknown, ``inputs`` is empty or has duplicates, a line lacks the placeholder, or
-            the list file or folder is empty.
+        ValueError: if a modality is unknown, ``inputs`` is empty or has duplicates, the target is also an input, a
+            line lacks the placeholder, or the list file or folder is empty.
     """
 
     def __init__(
@@ -67,6 +68,11 @@ class TaskonomyDataset(FileDataset):
         if not self.inputs or len(set(self.inputs)) < len(self.inputs):
             raise ValueError(
                 f'TaskonomyDataset.inputs is {list(inputs)}: give at least one modality, without duplicates.'
+            )
+        if self.target in self.inputs:
+            raise ValueError(
+                f'TaskonomyDataset.target {self.target!r} is also an input: remove it from inputs={list(inputs)}, or '
+                'choose another target.'
             )
         super().__init__(ann_file=ann_file, **options)
         self._metainfo.update(modalities=tuple(self.inputs), target=self.target)

@@ -71,7 +71,9 @@ class TranslationMetric(BaseMetric):
             drawn = torch.stack([as_drawn(image) for image in images]).to(standard.device)
             features = self.features.to(standard.device)
             mask = sample.get('mask', torch.ones_like(sample['gt_img'][:1])).bool().expand(3, -1, -1)
-            scores = {name: _scores(fake, standard[0], mask) for name, fake in zip(sample['branches'], standard[1:])}
+            scores = {
+                name: score_image(fake, standard[0], mask) for name, fake in zip(sample['branches'], standard[1:])
+            }
             if self.lpips is not None:
                 distances = self.lpips.to(standard.device)(standard[1:], standard[:1].expand_as(standard[1:]))
                 for name, distance in zip(scores, distances):
@@ -152,7 +154,7 @@ def as_drawn(image: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1)
 
 
-def _scores(fake: Tensor, real: Tensor, mask: Tensor) -> dict[str, float]:
+def score_image(fake: Tensor, real: Tensor, mask: Tensor) -> dict[str, float]:
     """Computes the scores of one image; L1 and RMSE are NaN, which the mean excludes, if no target pixel is known.
 
     Args:

@@ -74,6 +74,12 @@ def test_init_model_keeps_the_classes_of_the_checkpoint(segmentation):
     assert init_model(cfg, checkpoint, 'cpu').dataset_meta == saved['meta']['dataset_meta']
 
 
+def test_init_model_needs_no_data(config):
+    cfg = config('cen_refinenet_r101_deliver.py')  # its data set selects files
+    cfg.model.backbone.depth = 50
+    assert init_model(cfg, device='cpu').dataset_meta['classes'][0] == 'Building'
+
+
 def test_a_baseline_that_needs_every_modality_says_so(segmentation):
     cfg = segmentation.cfg
     cfg.model.update(type='cen_mm.FusionSegmentor', sparsity=None)

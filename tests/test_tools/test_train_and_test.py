@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import socket
 import subprocess
 from contextlib import suppress
@@ -217,6 +218,13 @@ def test_precision_and_scaled_learning_rate(run, made_nyudv2, tmp_path):
     assert '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config' in log.splitlines()[-1]
 
 
+@pytest.mark.parametrize(('capability', 'expected'), [((7, 5), 'float16'), ((8, 0), 'bfloat16')])
+def test_emulated_bfloat16_is_not_the_default(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
+    assert runpy.run_path(str(ROOT / 'tools/train.py'))['default_amp_dtype']() == expected
+
+
 def test_plot_schedule_writes_an_image(run, made_nyudv2, tmp_path):
     config, image = ROOT / 'configs/cen_refinenet_r101_nyudv2.py', tmp_path / 'schedule.png'
     log = run(made_nyudv2, 'analysis_tools/plot_schedule.py', config, image, '--epoch-length', 2, own_process=True)
@@ -285,6 +293,16 @@ def test_ablation_writes_table_and_plot_and_resumes(run, made_nyudv2, tmp_path):
 def test_invalid_inputs_raise_clear_errors(run, made_nyudv2, tmp_path):
     log = run(made_nyudv2, 'test.py', CONFIG, tmp_path / 'none.pth', fails=True)
     assert log.strip().endswith('none.pth does not exist: give the path of a .pth file.')
+    (tmp_path / 'text.pth').write_text('epoch, loss')
+    torch.save({'state_dict': {'decode_head.conv_seg.bias': torch.zeros(40)}}, tmp_path / 'other.pth')
+    for name, message in {
+        'text': 'is not a checkpoint, or it is damaged or cut off: use another file.',
+        'other': '1 of 309 tensors of CENSegmentor are loaded: 308 missing (backbone.conv1.weight, ..). Use a checkp',
+    }.items():
+        path = tmp_path / f'{name}.pth'
+        log = run(made_nyudv2, 'test.py', CONFIG, path, '--work-dir', tmp_path, '--cfg-options', *SMALL, fails=True)
+        assert f'{path}' in log.splitlines()[-1]
+        assert message in log.splitlines()[-1]
     log = run(made_nyudv2, 'analysis_tools/report.py', tmp_path, fails=True)
     assert log.strip().endswith('give the work directory of tools/train.py or tools/test.py.')
     (made_nyudv2 / 'depth/000000.png').unlink()
