@@ -2,11 +2,15 @@
 
 import argparse
 import os
+import platform
 import shlex
 import sys
 import warnings
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
@@ -17,6 +21,7 @@ from cen_mm.engine import ConsoleRunner, set_up_process
 
 # Their warnings are about their own code, which users cannot change.
 DEPENDENCIES = r'(mmengine|mmcv|mmseg|mmagic|timm|torch|torchvision|albumentations|diffusers)\b'
+PACKAGES = ('cen_mm', 'torch', 'mmengine', 'mmcv', 'mmcv-lite', 'mmsegmentation', 'mmagic', 'numpy')
 
 
 def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -42,7 +47,7 @@ def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def read_config(args: argparse.Namespace) -> Config:
-    """Reads the config file and applies the shared arguments and ``work_dir``."""
+    """Reads the config file, applies the shared arguments and ``work_dir``, and records the command for report.py."""
     args.config = config_path(args.config)
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
@@ -51,12 +56,23 @@ def read_config(args: argparse.Namespace) -> Config:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     cfg.setdefault('work_dir', str(Path('work_dirs', Path(args.config).stem)))
+    cfg.run = dict(command=shlex.join(sys.argv), config=args.config, versions=_versions())
     if get_device() == 'cpu':
         cfg.sync_bn = None  # torch's synchronized batch norm needs GPUs
     else:
         for phase in ('train', 'val', 'test'):  # batches are copied to the GPU while it computes
             cfg.get(f'{phase}_dataloader', {}).setdefault('pin_memory', True)
     return cfg
+
+
+def _versions() -> dict[str, str]:
+    """Returns the versions of Python and of the installed packages, and the name of the device."""
+    versions = dict(python=platform.python_version())
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    versions['device'] = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+    return versions
 
 
 def build_runner(cfg: Config, args: argparse.Namespace) -> Runner:
@@ -66,5 +82,6 @@ def build_runner(cfg: Config, args: argparse.Namespace) -> Runner:
     if args.verbose:
         return Runner.from_cfg(cfg)
     test = shlex.join(['python', str(Path(sys.argv[0]).with_name('test.py')), args.config])
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='cen_mm.ConsoleHook', test_command=test)]
-    return ConsoleRunner.from_cfg(cfg)
+    runner = ConsoleRunner.from_cfg(cfg)
+    runner.register_hook(dict(type='cen_mm.ConsoleHook', test_command=test))  # not a setting of the config
+    return runner

@@ -21,7 +21,8 @@ SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp', '.npy', '
 
 def build_test_dataset(cfg: Config) -> BaseDataset:
     """Builds the test data set of a config without reading its files; it has no samples."""
-    dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True, serialize_data=False, indices=None))
+    empty = dict(lazy_init=True, serialize_data=False, indices=None, filter_cfg=None)
+    dataset = DATASETS.build({**cfg.test_dataloader.dataset, **empty})
     dataset.load_data_list = list
     dataset.full_init()
     return dataset

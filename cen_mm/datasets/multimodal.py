@@ -7,13 +7,14 @@ from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 
 from ..registry import DATASETS
-from .files import check_files, list_samples
+from .base import FileDataset
+from .files import list_samples
 from .modality import Modality
 from .transforms.shared_geometry import check_pipeline
 
 
 @DATASETS.register_module()
-class MultimodalDataset(BaseSegDataset):
+class MultimodalDataset(FileDataset, BaseSegDataset):
     """Semantic segmentation samples with one file per modality, and a label file.
 
     Example::
@@ -39,8 +40,9 @@ class MultimodalDataset(BaseSegDataset):
         filter_cfg: ``dict(path=REGEX)`` selects the samples in whose RGB path, relative to ``data_root``, the regular
             expression is found: ``dict(path='/train/')``.
         **kwargs: arguments of mmseg's BaseSegDataset: ``data_root``, ``metainfo``, ``pipeline``, ``test_mode``,
-            ``reduce_zero_label``, ``ignore_index``, ``backend_args``, ``indices`` and others. With fewer ``classes``
-            than in METAINFO, all other classes become unlabeled.
+            ``reduce_zero_label``, ``ignore_index``, ``backend_args``, ``indices`` and others; ``skip_bad_files`` and
+            ``allow_outside_data_root`` of :class:`~cen_mm.datasets.base.FileDataset`. With fewer ``classes`` than in
+            METAINFO, all other classes become unlabeled.
 
     Raises:
         FileNotFoundError: if the list file, a folder, or a file of a sample does not exist.
@@ -109,7 +111,7 @@ class MultimodalDataset(BaseSegDataset):
             data_list.append(dict(img_path=first, modality_paths=paths, **label))
         if not data_list:
             raise ValueError(f'{self.ann_file} is empty: write one sample per line.')
-        check_files(files, self.backend_args)
+        self.check_files(files)
         return data_list
 
     def filter_data(self) -> list[dict]:

@@ -16,6 +16,7 @@ from mmengine.utils import get_installed_path
 pytest.importorskip('mmagic')
 
 ROOT = Path(__file__).parents[2]
+BRANCHES = ('reshading', 'edge_texture', 'ensemble')
 CONFIGS = sorted((ROOT / 'configs').glob('cen_unet_*.py'))
 
 
@@ -68,6 +69,16 @@ def test_train_and_test(run_tool, rooms, tmp_path):
     assert np.abs(want.astype(int) - real).mean() < 2  # the pipeline's resize, in RGB order
     (strip,) = tmp_path.glob(f'strips/*/{name}')
     assert cv2.imread(str(strip)).shape == (146, 6 * 132, 3)
+
+    details = json.loads(next(work_dir.glob('*/details.json')).read_text())
+    for key in ('L1', 'SSIM'):
+        means = {name: np.mean([sample['scores'][name][key] for sample in details['samples']]) for name in BRANCHES}
+        assert means == pytest.approx({name: scores[f'{name}/{key}'.replace('ensemble/', '')] for name in BRANCHES})
+    run_tool('analysis_tools/report.py', work_dir)
+    assert (work_dir / 'report.html').read_text(encoding='utf-8').count('<img src="data:image/webp;base64,') == 2
+    run_tool('analysis_tools/exchange_map.py', work_dir / 'epoch_2.pth', '--image', 1)
+    layer = 'generators.target.encoder.3.norm'  # nothing is replaced: the middle one of the four norms that are used
+    assert cv2.imread(str(work_dir / f'exchange_map/image_1_{layer}.png')).size > 0
 
     tool = f'{get_installed_path("mmagic")}/.mim/tools/test.py'
     assert test(*options, 'model.generator.threshold=0', tool=tool, own_process=True) == scores
