@@ -5,10 +5,8 @@ import argparse
 import command_line
 import torch
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
-from cen_mm.engine import PreflightHook, check_config, explain
+from cen_mm.engine import PreflightHook, check_config, explain, is_check
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,6 +34,12 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def default_amp_dtype() -> str:
+    """Returns bfloat16 where it is fast. GPUs of a compute capability below 8.0, such as V100 and T4, emulate it."""
+    is_fast = not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0)
+    return 'bfloat16' if is_fast else 'float16'
+
+
 def enable_amp(optim_wrapper: dict, dtype: str) -> None:
     """Switches the config of an optimizer wrapper to mixed precision, in place.
 
@@ -59,8 +63,7 @@ def main() -> None:
     args = parse_args()
     cfg = command_line.read_config(args)
     if args.amp:
-        has_bfloat16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
-        dtype = args.amp_dtype or ('bfloat16' if has_bfloat16 else 'float16')
+        dtype = args.amp_dtype or default_amp_dtype()
         if dtype == 'float16' and not torch.cuda.is_available():
             raise SystemExit('--amp-dtype float16 needs a GPU for its loss scale: use bfloat16.')
         enable_amp(cfg.optim_wrapper, dtype)
@@ -76,15 +79,15 @@ def main() -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.check:
         cfg.setdefault('default_hooks', {}).preflight = dict(type='cen_mm.PreflightHook', check_only=True)
-    train(cfg)
+    train(cfg, args)
 
 
-def train(cfg: Config) -> None:
-    """Trains; what fails before the first step ends in one sentence."""
+def train(cfg: Config, args: argparse.Namespace) -> None:
+    """Trains; what fails before the first step, and what cen_mm finds wrong later, ends in one sentence."""
     runner = None
     try:
         check_config(cfg)
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner = command_line.build_runner(cfg, args)
         loader = runner.train_loop.dataloader
         if len(loader) == 0:
             raise SystemExit(
@@ -94,8 +97,9 @@ def train(cfg: Config) -> None:
             )
         runner.train()
     except Exception as error:
-        if runner is not None and all(hook.done for hook in runner.hooks if isinstance(hook, PreflightHook)):
-            raise  # in training
+        in_training = runner is not None and all(h.done for h in runner.hooks if isinstance(h, PreflightHook))
+        if in_training and not is_check(error):
+            raise
         raise SystemExit(explain(error, cfg)) from None
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..exchange import ENSEMBLE, stack_modalities
 from ..registry import MODELS
+from .losses import head_losses
 from .segmentor import CENSegmentor
 
 
@@ -88,9 +89,8 @@ class FusionSegmentor(CENSegmentor):
         maps = self.maps(inputs)
         features = self.decode(maps)
         logits = self.decode_head(features)
-        losses = add_prefix(self.decode_head.loss_by_feat(logits, data_samples), ENSEMBLE)
-        if self.with_auxiliary_head:
-            losses.update(self._auxiliary_head_forward_train(features, data_samples))
+        losses = add_prefix(head_losses(self.decode_head, logits, data_samples), ENSEMBLE)
+        losses.update(self._auxiliary_head_forward_train(features, data_samples))
         return losses if self.fusion is None else {**losses, **self.fusion.loss(maps)}
 
 

@@ -6,12 +6,14 @@ from typing import NamedTuple, Optional, Sequence, Union
 import torch
 from mmagic.models.base_models import BaseTranslationModel
 from mmagic.models.utils import set_requires_grad
+from mmagic.structures import DataSample
 from mmengine.dist import all_reduce_params
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..checkpoint import rename_on_load
 from ..exchange import (
     ENSEMBLE,
     SparsityPenalty,
@@ -119,6 +121,8 @@ class CENTranslation(BaseTranslationModel):
             if isinstance(module, BatchStatsInstanceNorm2d):
                 module.batch_stats_in_eval = True
         self.register_load_state_dict_post_hook(_discriminator_may_be_missing)
+        # The keys of several processes, in which MMagic wraps each network.
+        rename_on_load(self, {r'^(generators|discriminators)\.module\.': r'\1.'})
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -157,19 +161,19 @@ class CENTranslation(BaseTranslationModel):
         inputs: Union[Tensor, list[Tensor]],
         data_samples: Optional[list[BaseDataElement]] = None,
         mode: str = 'tensor',
-    ) -> Union[dict[str, Tensor], list[BaseDataElement]]:
+    ) -> Union[dict[str, Tensor], list[DataSample]]:
         """Generates images. The validation and test loops of MMagic call this method.
 
         Args:
             inputs: input images in [-1, 1], ``(B, 3M, H, W)`` or B tensors ``(3M, H, W)``; with missing modalities,
                 only the channels of the available ones.
-            data_samples: one sample per image, to which the results are added. None: new samples are made.
+            data_samples: one sample per image. None: new samples are made.
             mode: ``'tensor'`` or ``'predict'``.
 
         Returns:
-            For ``'tensor'``, the dict that :meth:`branches` returns. For ``'predict'``, the samples with two new
-            fields: ``fake_img``, the image of the ensemble ``(3, H, W)``, and ``branches``, a dict with the
-            images of every branch and of the ensemble, ``(3, H, W)`` each.
+            For ``'tensor'``, the dict that :meth:`branches` returns. For ``'predict'``, the samples as MMagic's
+            ``DataSample`` with two new fields: ``fake_img``, the image of the ensemble ``(3, H, W)``, and
+            ``branches``, a dict with the images of every branch and of the ensemble, ``(3, H, W)`` each.
 
         Raises:
             ValueError: for any other mode, or if the modalities in the samples are not those of the model.
@@ -181,12 +185,14 @@ class CENTranslation(BaseTranslationModel):
         branches = self.branches(_batch(inputs))
         if mode == 'tensor':
             return branches
-        data_samples = data_samples or [BaseDataElement() for _ in inputs]
-        for i, sample in enumerate(data_samples):
+        results = [DataSample() for _ in inputs]
+        for i, sample in enumerate(results):
+            if data_samples:
+                sample.update(data_samples[i])
             # A dict, because mmengine's data elements do not keep the order of their fields.
             sample.branches = {name: images[i] for name, images in branches.items()}
             sample.fake_img = sample.branches[ENSEMBLE]
-        return data_samples
+        return results
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
         """Trains the discriminator and then the generator, with one forward pass of the generator.

@@ -38,11 +38,13 @@ def test_benchmark_writes_json_and_table(run_tool, tmp_path, config, arguments, 
     out, name = tmp_path / 'out.json', f'{tmp_path}/other.py:make'
     log = run_tool(
         'benchmarks/benchmark.py', ROOT / 'configs' / config, '--device', 'cpu', '--shape', *shape, '--batch', 2,
-        '--runs', 3, '--amp', '--compare', name, '--out', out, *(['--cfg-options', *options] if options else []),
+        '--runs', 3, '--precision', 'bfloat16', '--compare', name, '--out', out,
+        *(['--cfg-options', *options] if options else []),
         own_process='unet' not in config,
     )  # fmt: skip
     result = json.loads(out.read_text())
-    assert (result['shape'], result['batch'], result['amp'], result['device']) == (shape, 2, True, 'cpu')
+    settings = [result[key] for key in ('shape', 'batch', 'precision', 'compile', 'device')]
+    assert settings == [shape, 2, 'bfloat16', None, 'cpu']
     assert result['product'] > 0
     for mode in ('inference', 'training'):
         ours, other, plain = (result[mode][key] for key in ('cen_mm', name, f'{name}, float32'))

@@ -86,6 +86,7 @@ class PreflightHook(Hook):
         if not sharded:
             lines.append(table.describe_exchange(model))
         text = '\n'.join(lines)
-        runner.logger.info(f'Checked before training in {time.time() - start:.1f} s (see docs/check.md):\n{text}')
+        seconds = time.time() - start
+        runner.logger.info(f'Checked before training in {seconds:.1f} s:\n{text}', extra=dict(console=True))
         for warning in warnings:
             runner.logger.warning(warning)
