@@ -84,6 +84,8 @@ class Modality:
             raise ValueError(f'scale={self.scale}: give a positive number of stored units per unit, or None.')
         if not isinstance(self.invalid, (int, float, type(None))):
             raise ValueError(f'invalid={self.invalid!r}: give the number that marks pixels without a measurement.')
+        if not np.isfinite(self.pad_val).all():
+            raise ValueError(f'pad_val={self.pad_val}: give a finite number, or one per channel.')
         try:
             np.dtype(self.dtype)
         except TypeError:

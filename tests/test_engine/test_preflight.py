@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
@@ -133,7 +134,7 @@ def train(train_tool, forget_runs, monkeypatch):
         shutil.rmtree(cfg.work_dir, ignore_errors=True)
         sentence = None
         try:
-            train_tool.train(cfg)
+            train_tool.train(cfg, Namespace(verbose=True))
         except SystemExit as end:
             sentence = end.code
         logs = sorted(Path(cfg.work_dir).glob('*/*.log'))
