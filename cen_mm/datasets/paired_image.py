@@ -39,7 +39,7 @@ class PairedImage(Modality):
                     f'{self.dtype} values{divided} have no usual range: give range=(low, high), which become -1 and 1.'
                 )
         elif np.shape(self.range) != (2,) or not -np.inf < self.range[0] < self.range[1] < np.inf:
-            raise ValueError(f'range={self.range}: give two finite numbers (low, high) with low < high.')
+            raise ValueError(f'range={self.range}: give two numbers (low, high) with low < high, both finite.')
         elif self.vectors and self.range[0] != -self.range[1]:
             raise ValueError(f'range={self.range}: vectors need a symmetric range, such as (-1, 1).')
 

@@ -52,8 +52,8 @@ class TaskonomyDataset(FileDataset):
 
     Raises:
         FileNotFoundError: if the list file, a folder or an image does not exist.
-        ValueError: if a modality is unknown, ``inputs`` is empty or has duplicates, the target is also an input, a
-            line lacks the placeholder, or the list file or folder is empty.
+        ValueError: if a modality is unknown, ``inputs`` is empty or has duplicates, a line lacks the placeholder, or
+            the list file or folder is empty.
     """
 
     def __init__(
@@ -68,11 +68,6 @@ class TaskonomyDataset(FileDataset):
         if not self.inputs or len(set(self.inputs)) < len(self.inputs):
             raise ValueError(
                 f'TaskonomyDataset.inputs is {list(inputs)}: give at least one modality, without duplicates.'
-            )
-        if self.target in self.inputs:
-            raise ValueError(
-                f'TaskonomyDataset.target {self.target!r} is also an input: remove it from inputs={list(inputs)}, or '
-                'choose another target.'
             )
         super().__init__(ann_file=ann_file, **options)
         self._metainfo.update(modalities=tuple(self.inputs), target=self.target)

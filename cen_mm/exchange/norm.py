@@ -51,7 +51,7 @@ class ExchangeNorm(nn.Module):
     def __init__(self, norm: nn.Module, modalities: Sequence[str], threshold: Optional[float] = None):
         super().__init__()
         if threshold is not None and not 0 <= threshold < math.inf:
-            raise ValueError(f'threshold={threshold}: give a finite number, 0 or more, to compare the scales with.')
+            raise ValueError(f'threshold={threshold}: scales are compared with a finite number. Use 0 or more.')
         if threshold is not None and norm.weight is None:
             raise ValueError(f'{norm} has no scale and cannot exchange channels: set affine=True or exclude it.')
         self.modalities = tuple(modalities)

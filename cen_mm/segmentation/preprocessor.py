@@ -135,7 +135,7 @@ def _check(name: str, settings: dict) -> None:
         numbers = isinstance(value, (list, tuple)) and all(isinstance(number, (int, float)) for number in value)
         if not numbers or len(value) != channels or not np.isfinite(value).all():
             raise ValueError(
-                f'{key}.{part} is {value}: give a list of {channels} finite numbers, one per channel'
+                f'{key}.{part} is {value}: give a list of {channels} values, finite numbers, one per channel'
                 + (' (images with one channel are tiled to three).' if channels == 3 else '.')
             )
     if not min(settings['std']) > 0:

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
@@ -133,7 +134,7 @@ def train(train_tool, forget_runs, monkeypatch):
         shutil.rmtree(cfg.work_dir, ignore_errors=True)
         sentence = None
         try:
-            train_tool.train(cfg)
+            train_tool.train(cfg, Namespace(verbose=True))
         except SystemExit as end:
             sentence = end.code
         logs = sorted(Path(cfg.work_dir).glob('*/*.log'))
@@ -226,7 +227,7 @@ WRONG = {
         ({'model': REMOVE}, 'model is None: training needs a value of type dict'),
     ],
     'translation': [
-        ({f'{TRAIN}/inputs': ['rgb', 'edge_texture']}, "TaskonomyDataset.target 'rgb' is also an input"),
+        ({f'{TRAIN}/inputs': ['rgb', 'edge_texture']}, "train_dataloader.dataset.target 'rgb' is also an input"),
         ({f'{VAL}/target': 'normal'}, 'train_dataloader has target=rgb, but val_dataloader has normal'),
         ({'model/loss_config': dict(pixel_loss_wait=1)}, 'but its only key is pixel_loss_weight'),
         (
