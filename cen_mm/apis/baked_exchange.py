@@ -1,7 +1,7 @@
 """The exchange with constant channels, for export: what is always replaced need not be computed."""
 
 import copy
-from typing import Any, Sequence
+from typing import Any, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -43,12 +43,17 @@ class BakedNorm(nn.Module):
         indices: indices of the modalities in the batch.
     """
 
+    scale: Tensor  # (M, C), as are the other two
+    shift: Tensor
+    replaced: Optional[Tensor]
+    act: nn.Sequential
+
     def __init__(self, norm: ExchangeNorm, indices: Sequence[int]):
         super().__init__()
         self.num_modalities, self.act, self.channel_dim = len(indices), norm.act, norm.channel_dim
         replaced = norm.replaced[list(indices)]
         self.register_buffer('replaced', replaced if replaced.any() else None)
-        norms = [norm.norms[i] for i in indices]
+        norms: list[Any] = [norm.norms[i] for i in indices]
         self.is_affine = all(isinstance(n, _BatchNorm) and n.affine and n.track_running_stats for n in norms)
         if self.is_affine:
             scales = [n.weight * (n.running_var + n.eps).rsqrt() for n in norms]
@@ -91,7 +96,7 @@ def skip_replaced_channels(block: nn.Module, before: str, norm: str, after: str)
         norm: name of the :class:`BakedNorm`.
         after: name of the convolution after the norm.
     """
-    layers = [getattr(block, name, None) for name in (before, norm, after)]
+    layers: list[Any] = [getattr(block, name, None) for name in (before, norm, after)]
     convs, baked = layers[::2], layers[1]
     if not all(isinstance(conv, nn.Conv2d) and conv.groups == 1 for conv in convs):
         return
@@ -118,6 +123,7 @@ class ConvBeforeExchange(nn.Module):
     def __init__(self, conv: nn.Conv2d, kept: Tensor):
         super().__init__()
         self.convs = nn.ModuleList(copy.deepcopy(conv) for _ in kept)
+        part: Any
         for part, channels in zip(self.convs, kept):
             part.weight = nn.Parameter(conv.weight.detach()[channels])
             part.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach()[channels])

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Iterator, Mapping, Optional, Union
+from typing import Any, Iterator, Mapping, Optional, Union
 
 import torch
 from mmengine.logging import print_log
@@ -98,7 +98,7 @@ def _write(network: ExportableModel, images: dict[str, Tensor], file: Path) -> N
     if file.suffix == '.pt2':
         torch.export.save(program, file, extra_files=metadata)
         return
-    onnx = torch.onnx.export(program, dynamo=True, verbose=False, output_names=network.output_names)
+    onnx: Any = torch.onnx.export(program, dynamo=True, verbose=False, output_names=network.output_names)
     onnx.model.metadata_props.update(metadata)
     for value in (*onnx.model.graph.inputs, *onnx.model.graph.outputs):
         for axis, name in {0: 'batch', -2: 'height', -1: 'width'}.items():
@@ -108,10 +108,11 @@ def _write(network: ExportableModel, images: dict[str, Tensor], file: Path) -> N
 
 def _shapes(size: tuple[int, int], step: int) -> Iterator[tuple[int, int, int]]:
     """Yields batch, height and width of each comparison: as exported, transposed, and smaller with odd sides."""
-    yield 1, *size
-    yield 2, *size[::-1]
-    smaller = (max(MIN_SIDE, step, side // 2 // step * step) for side in size)
-    yield 3, *(side + 1 if step == 1 else side for side in smaller)
+    height, width = size
+    yield 1, height, width
+    yield 2, width, height
+    height, width = (max(MIN_SIDE, step, side // 2 // step * step) + (step == 1) for side in size)
+    yield 3, height, width
 
 
 def _resize(images: Mapping[str, Tensor], batch: int, height: int, width: int) -> dict[str, Tensor]:
@@ -146,6 +147,6 @@ def _difference(outputs: dict[str, Tensor], expected: list[Tensor], model: BaseM
 def _margin(classes: Tensor, logits: Tensor, model: BaseModel) -> Tensor:
     """How much the logit of the given class ``(B, H, W)`` is below that of the best class, ``(B, H, W)``."""
     if logits.shape[1] == 1:  # two classes, separated by the threshold of the head
-        threshold = torch.tensor(model.decode_head.threshold).logit()
+        threshold = float(torch.tensor(model.decode_head.threshold).logit())
         logits = torch.cat([torch.full_like(logits, threshold), logits], dim=1)
     return logits.amax(1) - logits.gather(1, classes[:, None].long())[:, 0]

@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from typing import Mapping, Sequence, Union
+from typing import Any, Mapping, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,8 @@ def make_pooling_dynamic(model: nn.Module) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size not in (1, (1, 1)):
-                setattr(parent, name, AnySizeAvgPool2d(child.output_size))
+                size: Any = child.output_size
+                setattr(parent, name, AnySizeAvgPool2d(size))
 
 
 def averaging_weights(num_bins: int, size: int, like: Tensor) -> Tensor:
