@@ -40,6 +40,8 @@ def read_checkpoint(file: Union[str, Path, IO[bytes]], map_location: Any = 'cpu'
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{name} contains a {type(checkpoint).__name__}, not a dict of weights: use another file.')
     _latest = name
+    if isinstance(meta := checkpoint.get('meta'), dict):
+        meta.pop('config', None)  # mmengine would run it when it resumes
     return checkpoint
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import _load_checkpoint
 
 from cen_mm.apis import init_model
 from cen_mm.engine.checkpoint_hook import latest_checkpoint
@@ -73,6 +74,12 @@ def test_functions_refuse_code(malicious, config, converter, monkeypatch, tmp_pa
         converter.read(str(malicious))
     with pytest.raises(FileNotFoundError, match='contains no checkpoint to resume from'):
         latest_checkpoint(str(malicious.parent))
+
+
+def test_config_in_a_checkpoint_is_not_run(tmp_path):
+    """mmengine's Runner.resume runs meta['config']."""
+    torch.save(dict(meta=dict(config='import os; os.mkdir("code_ran")', epoch=1), state_dict={}), tmp_path / 'a.pth')
+    assert _load_checkpoint(str(tmp_path / 'a.pth'))['meta'] == dict(epoch=1)
 
 
 def test_weights_of_metrics_refuse_code(malicious):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.fileio import LocalBackend
 
+from cen_mm import compat
 from cen_mm.engine.checkpoint_hook import latest_checkpoint
 
 
@@ -102,3 +103,15 @@ def test_only_fitting_weights_are_resumed_or_started_from(toy_run, tmp_path, res
             runner.train()
     else:
         runner.train()
+
+
+def test_checkpoints_need_no_allowed_classes(toy_run, tmp_path):
+    """torch < 2.6 cannot allow mmengine's classes, so weights_only=True must read our checkpoints without them."""
+    toy_run().train()
+    if hasattr(torch.serialization, 'clear_safe_globals'):
+        torch.serialization.clear_safe_globals()
+    try:
+        saved = torch.load(tmp_path / 'work/epoch_3.pth', weights_only=True)
+    finally:
+        compat._allow_mmengine_checkpoints()
+    assert saved['meta']['iter'] == 15

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get('CEN_MM_KILLS', 3))  # 20 for the table in docs/faults.md
+KILLS = int(os.environ.get('CEN_MM_KILLS', 2))  # 20 for the table in docs/faults.md, which also kills translation
 SEGMENTATION = f"""
 _base_ = '{ROOT}/configs/cen_refinenet_r18_nyudv2.py'
 model = dict(
@@ -34,7 +34,7 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1, max_ke
 """
 
 
-@pytest.fixture(params=['segmentation', 'translation'])
+@pytest.fixture(params=['segmentation', *['translation'] * ('CEN_MM_KILLS' in os.environ)])
 def config(request, tmp_path, monkeypatch) -> Path:
     """Writes a config of a small network with dropout, random transforms and two workers."""
     if request.param == 'segmentation':
@@ -64,10 +64,6 @@ class Trainer:
         process = self.start(*args, sabotage=sabotage)
         process.join()
         return process.exitcode
-
-    def wait_for(self, text: str, process: Process) -> None:
-        while process.is_alive() and text not in self.log.read_text():
-            time.sleep(0.01)
 
 
 @pytest.fixture
@@ -119,7 +115,6 @@ def test_killed_runs_end_as_an_uninterrupted_one(trainer, tmp_path):
             process.join(rng.uniform(0.2, 0.9) * duration)
             process.kill()
             process.join()
-        print(counts, process.exitcode, sorted(path.name for path in (tmp_path / 'work').glob('*.pth*')))
         if process.exitcode == 0:
             assert_same_training(tmp_path / 'whole/epoch_3.pth', tmp_path / 'work/epoch_3.pth')
             counts['finished'] += 1

@@ -109,8 +109,8 @@ def check_exchange_map(run, data: Path, checkpoint: Path, tmp_path: Path):
     trained = torch.load(checkpoint, weights_only=False)
     for m, half in enumerate((slice(0, 8), slice(8, 14))):
         trained['state_dict'][f'backbone.layer1.0.bn1.norms.{m}.weight'][half] = 0
-    torch.save(trained, tmp_path / 'replaced.pth')
-    command = ('analysis_tools/exchange_map.py', tmp_path / 'replaced.pth', '--out-dir', tmp_path / 'map')
+    torch.save(trained, checkpoint.with_name('replaced.pth'))
+    command = ('analysis_tools/exchange_map.py', checkpoint.with_name('replaced.pth'), '--out-dir', tmp_path / 'map')
     log = run(data, *command, '--image', 1, '--channels', 6)
     cells = [text.strip() for line in log.splitlines() if 'layer1.0.bn1' in line for text in line.split('|')]
     assert cells[1:7] == ['backbone.layer1.0.bn1', '16', '0.02', '8 (50.0%)', '6 (37.5%)', '0 (0.0%)']
@@ -136,7 +136,8 @@ def check_exchange_map(run, data: Path, checkpoint: Path, tmp_path: Path):
     assert log.splitlines()[-1] == '--image 2: the test data set has 2 samples, from 0 on.'
     torch.save(dict(state_dict=trained['state_dict']), tmp_path / 'weights.pth')
     log = run(data, command[0], tmp_path / 'weights.pth', fails=True)
-    assert log.splitlines()[-1].endswith('weights.pth contains no config: give the config file before the checkpoint.')
+    assert log.splitlines()[-1].startswith('0 config files are beside ')
+    assert log.splitlines()[-1].endswith('weights.pth: give the config file before the checkpoint.')
 
 
 def test_tools_of_mmseg_run_configs(run, made_nyudv2, tmp_path):
