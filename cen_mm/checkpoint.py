@@ -87,7 +87,7 @@ def load_weights(
     if differences and (strict or loaded <= 0):
         parts = {'missing': missing, 'unknown': unknown, 'of another shape': reshaped}
         details = ', '.join(f'{len(names)} {part} ({names[0]}, ..)' for part, names in parts.items() if names)
-        raise ValueError(f'{report}: {details}. Use a checkpoint of the network in the config.')
+        raise ValueError(f'{report}: {details}. Use a checkpoint that belongs to the config.')
     if differences:
         print_log(f'{differences}\n{report}', logger=logger, level=logging.WARNING)
     else:

@@ -6,7 +6,7 @@ import command_line
 import torch
 from mmengine.config import Config
 
-from cen_mm.engine import PreflightHook, check_config, explain
+from cen_mm.engine import PreflightHook, check_config, explain, is_check
 
 
 def parse_args() -> argparse.Namespace:
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def train(cfg: Config, args: argparse.Namespace) -> None:
-    """Trains; what fails before the first step ends in one sentence."""
+    """Trains; what fails before the first step, and what cen_mm finds wrong later, ends in one sentence."""
     runner = None
     try:
         check_config(cfg)
@@ -97,8 +97,9 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
             )
         runner.train()
     except Exception as error:
-        if runner is not None and all(hook.done for hook in runner.hooks if isinstance(hook, PreflightHook)):
-            raise  # in training
+        in_training = runner is not None and all(h.done for h in runner.hooks if isinstance(h, PreflightHook))
+        if in_training and not is_check(error):
+            raise
         raise SystemExit(explain(error, cfg)) from None
 
 

@@ -6,7 +6,7 @@ from .exchange_hook import ExchangeHook
 from .finite_loss_hook import FiniteLossHook
 from .interrupt_hook import InterruptHook
 from .optim import BFloat16OptimWrapper, GroupingOptimWrapperConstructor, fused_adam
-from .preflight import PreflightHook, check_config, explain
+from .preflight import PreflightHook, check_config, explain, is_check
 from .process import set_up_process
 from .stage_lr import StageLR
 from .train_loop import ResumableTrainLoop
@@ -27,5 +27,6 @@ __all__ = [
     'explain',
     'format_scores',
     'fused_adam',
+    'is_check',
     'set_up_process',
 ]

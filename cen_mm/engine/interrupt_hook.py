@@ -74,5 +74,6 @@ class InterruptHook(Hook):
                 hook.save(runner, FILENAME, dict(epoch=runner.epoch, iter=iteration))
                 ending = f'{hook.last_ckpt} is saved. Start with --resume to go on.'
         barrier()  # a launcher ends all processes when the first one ends
-        runner.logger.info(f'{signal.Signals(self._signal).name} after iteration {iteration}: {ending}')
+        message = f'{signal.Signals(self._signal).name} after iteration {iteration}: {ending}'
+        runner.logger.info(message, extra=dict(console=True))
         raise SystemExit(128 + self._signal)

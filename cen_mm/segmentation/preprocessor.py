@@ -72,7 +72,7 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
         if not isinstance(data['inputs'], dict):
             raise ValueError(
                 f'inputs is a {type(data["inputs"]).__name__}, but must be a dict of images per modality: end the '
-                'pipeline with cen_mm.PackModalities.'
+                "pipeline with cen_mm.PackModalities, and run cen_mm's get_flops.py instead of mmseg's."
             )
         data = self.cast_data(data)  # to the device: the packed types are smaller than float32
         packed = data['inputs']

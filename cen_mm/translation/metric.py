@@ -64,7 +64,7 @@ class TranslationMetric(BaseMetric):
         """Computes and stores the scores and features of every branch, for each image of the batch."""
         for sample in data_samples:
             if 'gt_img' not in sample:
-                self.results.append({})  # mmengine merges the processes' results by position, and cuts repeated ones
+                self.results.append({})  # mmengine orders the results of several processes by their number
                 continue
             images = [sample['gt_img'], *sample['branches'].values()]
             standard = torch.stack([to_bytes(image) for image in images])  # (M + 2, 3, H, W)

@@ -13,6 +13,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..checkpoint import rename_on_load
 from ..exchange import (
     ENSEMBLE,
     SparsityPenalty,
@@ -120,6 +121,8 @@ class CENTranslation(BaseTranslationModel):
             if isinstance(module, BatchStatsInstanceNorm2d):
                 module.batch_stats_in_eval = True
         self.register_load_state_dict_post_hook(_discriminator_may_be_missing)
+        # The keys of several processes, in which MMagic wraps each network.
+        rename_on_load(self, {r'^(generators|discriminators)\.module\.': r'\1.'})
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -106,7 +106,10 @@ ERRORS = {
         lambda s: dict(s, rgb=np.ones((1, 72, 96, 3), np.uint8)),
         r'array of rgb cannot be decoded \(its shape is \(1, 72, 96, 3\)\)',
     ),
-    'four channels': (lambda s: dict(s, rgb=np.ones((72, 96, 4), np.uint8)), 'array of rgb has 4 channels, but rgb has'),
+    'four channels': (
+        lambda s: dict(s, rgb=np.ones((72, 96, 4), np.uint8)),
+        'array of rgb has 4 channels, but rgb has 3',
+    ),
 }
 
 

@@ -284,6 +284,8 @@ def test_mistakes_are_refused_in_one_sentence(train, make, task, changes, expect
     assert expected in (sentence or 'trained')
     assert '\n' not in sentence
     assert 'Epoch(train)' not in log
+    if traceback := re.search(r'traceback: (\S+)\)', sentence):
+        assert 'Traceback (most recent call last)' in Path(traceback[1]).read_text()
 
 
 @pytest.mark.parametrize(('task', 'changes', 'expected'), cases(DOUBTFUL), indirect=['task'])

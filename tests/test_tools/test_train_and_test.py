@@ -151,6 +151,27 @@ def test_tools_of_mmseg_run_configs(run, made_nyudv2, tmp_path):
     assert read_last_scores(work_dir) == scores
 
 
+@pytest.mark.parametrize(
+    ('tool', 'message'),
+    [
+        (
+            ('browse_dataset.py', '--not-show'),
+            "AttributeError: inputs has no 'permute', because it is a dict",
+        ),
+        (
+            ('get_flops.py', '--shape', '64'),
+            'ValueError: inputs is a list, but must be a dict of images',
+        ),
+    ],
+    ids=lambda value: value[0],
+)
+def test_tools_of_mmseg_for_one_image_raise_clear_errors(run, made_nyudv2, tool, message):
+    name, *options = tool
+    path = f'{get_installed_path("mmsegmentation")}/.mim/tools/analysis_tools/{name}'
+    log = run(made_nyudv2, path, CONFIG, *options, fails=True)
+    assert log.strip().splitlines()[-1].startswith(message)
+
+
 def test_training_and_testing_in_two_processes(run, made_nyudv2, tmp_path):
     options = [
         *SMALL,
@@ -297,7 +318,7 @@ def test_invalid_inputs_raise_clear_errors(run, made_nyudv2, tmp_path):
     torch.save({'state_dict': {'decode_head.conv_seg.bias': torch.zeros(40)}}, tmp_path / 'other.pth')
     for name, message in {
         'text': 'is not a checkpoint, or it is damaged or cut off: use another file.',
-        'other': '1 of 309 tensors of CENSegmentor are loaded: 308 missing (backbone.conv1.weight, ..). Use a checkp',
+        'other': '1 of 278 tensors of CENSegmentor are loaded: 277 missing (backbone.conv1.weight, ..). Use a check',
     }.items():
         path = tmp_path / f'{name}.pth'
         log = run(made_nyudv2, 'test.py', CONFIG, path, '--work-dir', tmp_path, '--cfg-options', *SMALL, fails=True)

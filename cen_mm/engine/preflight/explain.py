@@ -27,7 +27,10 @@ def explain(error: Exception, cfg: Config) -> str:
             part = frame.f_locals['cfg']  # in the end, that of the innermost part
     key = None if part is None else find_key(part, cfg.to_dict())
     text = (f'{key}: ' if key else '') + describe(error)
-    if is_check(error):
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    if is_check(root):
         return text
     path = Path(cfg.work_dir, 'traceback.txt')
     if is_main_process():
@@ -42,7 +45,7 @@ def describe(error: Exception) -> str:
     return message if is_check(error) else f'{type(error).__name__}: {message}'
 
 
-def is_check(error: Exception) -> bool:
+def is_check(error: BaseException) -> bool:
     """Whether cen_mm raised an exception on purpose, by a ``raise`` statement."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return last.filename.startswith(PACKAGE) and (last.line or '').startswith('raise ')

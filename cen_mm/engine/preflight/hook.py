@@ -65,13 +65,13 @@ class PreflightHook(Hook):
             samples = data.read_samples(dataset, key)
             counts = data.count_labels(samples)
             data.check_labels(counts, key)
-            if not sharded:
-                trial.try_training(runner, model, [packed for packed, _ in samples[:2]])
             if isinstance(runner.val_loop, ValLoop):
                 val = next(data.base_datasets(runner.val_dataloader.dataset))
                 warnings += built.check_same_data(dataset, val)
                 val_samples = data.read_samples(val, 'val_dataloader.dataset', 2)
-                if not sharded:
+            if not sharded:
+                trial.try_training(runner, model, [packed for packed, _ in samples[:2]])
+                if isinstance(runner.val_loop, ValLoop):
                     trial.try_validation(runner, model, [packed for packed, _ in val_samples])
             images = data.normalize(samples, dataset, model.data_preprocessor, loader.collate_fn)
             warnings += data.check_images(images, model.data_preprocessor)

@@ -63,9 +63,8 @@ def try_training(runner: Runner, model: BaseModel, samples: list[dict]) -> None:
     Raises:
         ValueError: if a loss cannot be computed, or is not finite.
     """
-    own = type(model).train_step is BaseModel.train_step or type(model).__module__.startswith('cen_mm.')
-    if not own:  # it may update parameters by other ways than the wrapper
-        return
+    if type(model).train_step.__module__.split('.')[0] not in ('mmengine', 'cen_mm'):
+        return  # it may update parameters by other ways than the wrapper
     wrapper: Any = NoUpdate()
     if isinstance(runner.optim_wrapper, OptimWrapperDict):
         wrapper = OptimWrapperDict(**{name: NoUpdate() for name in runner.optim_wrapper.keys()})  # noqa: SIM118
