@@ -4,18 +4,24 @@ import argparse
 from pathlib import Path
 
 import command_line
+import mmengine
 from mmengine.config import Config
 from mmengine.runner import Runner
+
+from cen_mm.apis import ExportError, use_exported
+from cen_mm.apis.exported import SUFFIXES
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file, or cen_mm::NAME for a config of cen_mm')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or .onnx or .pt2 file of tools/deployment/export.py')
     parser.add_argument('--work-dir', help='folder for the log and the scores (default: work_dirs/CONFIG)')
     parser.add_argument('--out', help='folder for the predictions: class indices of the ensemble, or generated images')
     parser.add_argument('--show', action='store_true', help='show the images in a window')
-    parser.add_argument('--show-dir', help='folder for images of the inputs, the target and every prediction')
+    parser.add_argument(
+        '--show-dir', help='folder for images of the inputs, the target and every prediction, in a subfolder per run'
+    )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds to show each image with --show')
     parser.add_argument(
         '--available-modalities',
@@ -34,10 +40,7 @@ def draw_images(cfg: Config, args: argparse.Namespace) -> None:
     if hook.type == 'cen_mm.ResultsHook':
         hook.strip_dir = args.show_dir
         return
-    hook.update(draw=True, interval=1)
-    if args.show_dir:
-        cfg.visualizer.save_dir = args.show_dir
-        cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
+    hook.update(draw=True, interval=1, out_dir=args.show_dir)
 
 
 def set_available_modalities(cfg: Config, names: list[str]) -> None:
@@ -50,12 +53,22 @@ def set_available_modalities(cfg: Config, names: list[str]) -> None:
     cfg.model.available_modalities = names
 
 
+def write_details(runner: Runner, cfg: Config, args: argparse.Namespace) -> None:
+    """Writes what report.py shows beyond the scores to ``details.json`` beside them; only the main process has it."""
+    pictures = str(Path(args.show_dir, runner.timestamp).absolute()) if args.show_dir else ''
+    for metric in runner.test_evaluator.metrics:
+        if details := getattr(metric, 'details', None):
+            details = dict(details, run=cfg.run.to_dict(), pictures=pictures)
+            mmengine.dump(details, Path(runner.log_dir, 'details.json'))
+
+
 def main() -> None:
     args = parse_args()
     if not Path(args.checkpoint).is_file() and '://' not in args.checkpoint:
         raise SystemExit(f'The checkpoint {args.checkpoint} does not exist: give the path of a .pth file.')
     cfg = command_line.read_config(args)
-    cfg.load_from = args.checkpoint
+    is_exported = Path(args.checkpoint).suffix in SUFFIXES.values()
+    cfg.load_from = None if is_exported else args.checkpoint
     # mmseg's visualization hook reads the current iteration, which would build the training data set.
     cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
     if args.available_modalities:
@@ -70,7 +83,21 @@ def main() -> None:
         cfg.default_hooks.visualization.out_dir = str(Path(args.out).absolute())
     elif args.out is not None:
         cfg.test_evaluator.output_dir = args.out
-    Runner.from_cfg(cfg).test()
+    runner = command_line.build_runner(cfg, args)
+    if is_exported:
+        model = runner.model
+        while hasattr(model, 'module'):  # distributed, test-time augmentation
+            model = model.module
+        try:
+            use_exported(model, args.checkpoint)
+        except ExportError as error:
+            raise SystemExit(f'test.py: {error}') from None
+    runner.test()
+    write_details(runner, cfg, args)
+    if args.show_dir and runner.rank == 0:
+        print(f'images: {Path(args.show_dir, runner.timestamp).absolute()}')
+    if args.out and runner.rank == 0:
+        print(f'predictions: {Path(args.out).absolute()}')
 
 
 if __name__ == '__main__':

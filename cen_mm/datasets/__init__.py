@@ -9,6 +9,7 @@ from .transforms.geometry import CenterPad, RandomScale
 from .transforms.loading import LoadLabels, LoadModalities
 from .transforms.packing import PackModalities, PackTranslation
 from .transforms.paired import LoadPairedImages
+from .transforms.stretch import StretchModality
 from .transforms.taskonomy import LoadTaskonomyImages
 from .transforms.translation import CropImages, FlipImages, ResizeImages
 
@@ -28,5 +29,6 @@ __all__ = [
     'RandomScale',
     'ResizeImages',
     'SUNRGBDDataset',
+    'StretchModality',
     'TaskonomyDataset',
 ]

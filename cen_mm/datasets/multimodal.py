@@ -1,18 +1,20 @@
 """Data sets with any modalities, given by path patterns."""
 
+import re
 from typing import Iterable, Optional, Union
 
 from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 
 from ..registry import DATASETS
-from .files import check_files, list_samples
+from .base import FileDataset
+from .files import list_samples
 from .modality import Modality
 from .transforms.shared_geometry import check_pipeline
 
 
 @DATASETS.register_module()
-class MultimodalDataset(BaseSegDataset):
+class MultimodalDataset(FileDataset, BaseSegDataset):
     """Semantic segmentation samples with one file per modality, and a label file.
 
     Example::
@@ -35,14 +37,17 @@ class MultimodalDataset(BaseSegDataset):
         ann_file: list file with one name per line. Empty: all names that have a file in every folder.
         label_map: class of each value in the label files; other values are unlabeled. None: the values are the
             classes.
+        filter_cfg: ``dict(path=REGEX)`` selects the samples in whose RGB path, relative to ``data_root``, the regular
+            expression is found: ``dict(path='/train/')``.
         **kwargs: arguments of mmseg's BaseSegDataset: ``data_root``, ``metainfo``, ``pipeline``, ``test_mode``,
-            ``reduce_zero_label``, ``ignore_index``, ``backend_args``, ``indices`` and others. With fewer ``classes``
-            than in METAINFO, all other classes become unlabeled.
+            ``reduce_zero_label``, ``ignore_index``, ``backend_args``, ``indices`` and others; ``skip_bad_files`` and
+            ``allow_outside_data_root`` of :class:`~cen_mm.datasets.base.FileDataset`. With fewer ``classes`` than in
+            METAINFO, all other classes become unlabeled.
 
     Raises:
         FileNotFoundError: if the list file, a folder, or a file of a sample does not exist.
-        ValueError: if a modality has unknown settings, the list file is empty, or the pipeline contains a transform
-            that does not move all modalities.
+        ValueError: if a modality has unknown settings, no sample is listed or selected, or the pipeline contains a
+            transform that does not move all modalities.
     """
 
     METAINFO: dict = {}
@@ -53,6 +58,7 @@ class MultimodalDataset(BaseSegDataset):
         label: Union[str, dict, None] = None,
         ann_file: str = '',
         label_map: Optional[dict[int, int]] = None,
+        filter_cfg: Optional[dict[str, str]] = None,
         **kwargs,
     ):
         kind = type(self).__name__
@@ -64,12 +70,14 @@ class MultimodalDataset(BaseSegDataset):
         for key in ('data_prefix', 'img_suffix', 'seg_map_suffix'):
             if key in kwargs:
                 raise ValueError(f'{kind} does not use {key}: give whole path patterns in modalities and label.')
+        if filter_cfg is not None and set(filter_cfg) != {'path'}:
+            raise ValueError(f"{kind}.filter_cfg is {filter_cfg}: give dict(path='REGEX'), or None for all samples.")
         self.modalities = {
             name: Modality.from_config(name, settings, f'{kind}.modalities') for name, settings in modalities.items()
         }
         self.label = None if label is None else Modality.from_config('label', label, kind)
         self.file_label_map = label_map
-        super().__init__(ann_file=ann_file, **kwargs)
+        super().__init__(ann_file=ann_file, filter_cfg=filter_cfg, **kwargs)
         if set(self.modalities) != {'rgb'}:
             check_pipeline(self.pipeline.transforms)
 
@@ -103,8 +111,21 @@ class MultimodalDataset(BaseSegDataset):
             data_list.append(dict(img_path=first, modality_paths=paths, **label))
         if not data_list:
             raise ValueError(f'{self.ann_file} is empty: write one sample per line.')
-        check_files(files, self.backend_args)
+        self.check_files(files)
         return data_list
+
+    def filter_data(self) -> list[dict]:
+        """Selects the samples whose path matches ``filter_cfg``."""
+        if self.filter_cfg is None:
+            return self.data_list
+        paths = [sample['img_path'][len(self.data_root or '') :] for sample in self.data_list]
+        found = [re.search(self.filter_cfg['path'], path) for path in paths]
+        if not any(found):
+            raise ValueError(
+                f'{type(self).__name__}.filter_cfg.path {self.filter_cfg["path"]!r} is found in none of the '
+                f'{len(paths)} paths in {self.data_root}, such as {paths[0]}: correct it.'
+            )
+        return [sample for sample, match in zip(self.data_list, found) if match]
 
     def get_data_info(self, idx: int) -> dict:
         """Returns the paths of a sample and the settings that the transforms need."""

@@ -3,16 +3,16 @@
 from typing import Optional, Union
 
 from mmengine import fileio
-from mmengine.dataset import BaseDataset
 
 from ..registry import DATASETS
-from .files import check_files, list_samples
+from .base import FileDataset
+from .files import list_samples
 from .modality import Modality
 from .paired_image import PairedImage
 
 
 @DATASETS.register_module()
-class PairedImageDataset(BaseDataset):
+class PairedImageDataset(FileDataset):
     """Image translation samples: one image per input modality, and an image of the target.
 
     Example::
@@ -40,7 +40,8 @@ class PairedImageDataset(BaseDataset):
         ann_file: list file with one name per line. Empty: all names that have a file in every folder.
         backend_args: arguments of mmengine's file backend.
         **kwargs: arguments of mmengine's BaseDataset: ``data_root``, ``pipeline``, ``test_mode``, ``indices`` and
-            others.
+            others; ``skip_bad_files`` and ``allow_outside_data_root`` of
+            :class:`~cen_mm.datasets.base.FileDataset`.
 
     Raises:
         FileNotFoundError: if the list file, a folder, or a file of a sample does not exist.
@@ -105,7 +106,7 @@ class PairedImageDataset(BaseDataset):
             data_list.append(sample)
         if not data_list:
             raise ValueError(f'{self.ann_file} is empty: write one sample per line.')
-        check_files(files, self.backend_args)
+        self.check_files(files)
         return data_list
 
     def get_data_info(self, idx: int) -> dict:

@@ -5,7 +5,8 @@ from typing import Optional, Sequence
 
 import numpy as np
 
-from .modality import Modality
+from .files import BadFileError
+from .modality import Modality, to_float32
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class PairedImage(Modality):
                 raise ValueError(
                     f'{self.dtype} values{divided} have no usual range: give range=(low, high), which become -1 and 1.'
                 )
-        elif np.shape(self.range) != (2,) or not self.range[0] < self.range[1]:
-            raise ValueError(f'range={self.range}: give two numbers (low, high) with low < high.')
+        elif np.shape(self.range) != (2,) or not -np.inf < self.range[0] < self.range[1] < np.inf:
+            raise ValueError(f'range={self.range}: give two finite numbers (low, high) with low < high.')
         elif self.vectors and self.range[0] != -self.range[1]:
             raise ValueError(f'range={self.range}: vectors need a symmetric range, such as (-1, 1).')
 
@@ -55,19 +56,23 @@ class PairedImage(Modality):
             and whether each pixel is missing, ``(H, W)`` bool.
 
         Raises:
-            ValueError: if the file cannot be decoded, differs from the settings, or does not have 1 or 3 channels.
+            BadFileError: if the file cannot be read or decoded, differs from the settings, or does not have 1 or 3
+                channels.
         """
-        stored = Modality(dtype=self.dtype, channels=self.channels, pad_val=np.nan)
-        image = stored.load(path, name, backend_args=backend_args)  # not scaled, NaN where not finite
+        image = self.load_stored(path, name, backend_args=backend_args)
         if image.ndim == 3 and image.shape[2] != 3:
-            raise ValueError(
-                f'{path} has {image.shape[2]} channels, but an image to translate has 1 or 3: select them with '
-                f'channels=[0, 1, 2] for {name} in the data set.'
+            raise BadFileError(
+                path,
+                'channels',
+                f'has {image.shape[2]} channels, but an image to translate has 1 or 3: select them with '
+                f'channels=[0, 1, 2] for {name} in the data set.',
             )
         if self.vectors and image.ndim == 2:
-            raise ValueError(f'{path} has one channel, but {name} has vectors: remove vectors in the data set.')
+            text = f'has one channel, but {name} has vectors: remove vectors in the data set.'
+            raise BadFileError(path, 'channels', text)
+        image = image.copy() if image.dtype == np.uint8 else to_float32(image)  # an array of the user stays unchanged
         channels = np.atleast_3d(image)
-        missing = np.zeros(image.shape[:2], bool) if image.dtype == np.uint8 else np.isnan(channels).any(axis=2)
+        missing = ~np.isfinite(channels).all(axis=2)
         if self.invalid is not None:
             missing |= (channels == self.invalid).all(axis=2)
         if self.range is not None:

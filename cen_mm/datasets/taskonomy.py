@@ -3,10 +3,10 @@
 from typing import Sequence, Union
 
 from mmengine import fileio
-from mmengine.dataset import BaseDataset
 
 from ..registry import DATASETS
-from .files import check_files, read_list
+from .base import FileDataset
+from .files import read_list
 
 MODALITIES = (
     'rgb', 'normal', 'reshading', 'depth_euclidean', 'depth_zbuffer', 'principal_curvature', 'edge_occlusion',
@@ -30,7 +30,7 @@ def modality_name(modality: Union[str, int]) -> str:
 
 
 @DATASETS.register_module()
-class TaskonomyDataset(BaseDataset):
+class TaskonomyDataset(FileDataset):
     """Image translation samples: images of the input modalities and an image of the target modality.
 
     Layout::
@@ -47,12 +47,13 @@ class TaskonomyDataset(BaseDataset):
             end with theirs; otherwise all modalities have the same file name.
         inputs: input modalities, by name or by the authors' number, in the order of the network's branches.
         target: target modality, by name or by the authors' number.
-        options: arguments of mmengine's BaseDataset.
+        options: arguments of mmengine's BaseDataset; ``skip_bad_files`` and ``allow_outside_data_root`` of
+            :class:`~cen_mm.datasets.base.FileDataset`.
 
     Raises:
         FileNotFoundError: if the list file, a folder or an image does not exist.
-        ValueError: if a modality is unknown, ``inputs`` is empty or has duplicates, a line lacks the placeholder, or
-            the list file or folder is empty.
+        ValueError: if a modality is unknown, ``inputs`` is empty or has duplicates, the target is also an input, a
+            line lacks the placeholder, or the list file or folder is empty.
     """
 
     def __init__(
@@ -67,6 +68,11 @@ class TaskonomyDataset(BaseDataset):
         if not self.inputs or len(set(self.inputs)) < len(self.inputs):
             raise ValueError(
                 f'TaskonomyDataset.inputs is {list(inputs)}: give at least one modality, without duplicates.'
+            )
+        if self.target in self.inputs:
+            raise ValueError(
+                f'TaskonomyDataset.target {self.target!r} is also an input: remove it from inputs={list(inputs)}, or '
+                'choose another target.'
             )
         super().__init__(ann_file=ann_file, **options)
         self._metainfo.update(modalities=tuple(self.inputs), target=self.target)
@@ -89,7 +95,7 @@ class TaskonomyDataset(BaseDataset):
                 f'{self.ann_file or self._path(self.inputs[0])} contains no images: write one path per line, such as '
                 '{domain}/point_0_view_0_domain_{domain}.png, or, without a list file, put PNG files into the folder.'
             )
-        check_files(files)
+        self.check_files(files)
         return data_list
 
     def _path(self, name: str) -> str:

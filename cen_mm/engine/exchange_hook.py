@@ -23,7 +23,8 @@ class ExchangeHook(Hook):
 
     The shares are written to the log and to every backend of the visualizer (``exchange/<layer>/<modality>``, and
     ``exchange/<modality>`` over all layers). At the end of training, a heat map of layers over iterations is written
-    to ``exchange.png`` in the work directory. Checkpoints contain the history, so a resumed run shows all of it.
+    to ``exchange.png`` in the work directory. Checkpoints contain the history, so a resumed run shows all of it. The
+    training log also has ``replaced``, the mean over all modalities.
 
     The hook warns once if no channel has been replaced by half of the run, and once if a channel is below the
     threshold in every modality, because it is then replaced by channels that are below the threshold too.
@@ -87,6 +88,7 @@ class ExchangeHook(Hook):
         history.setdefault('steps', []).append(step)
         history.setdefault('shares', []).append(shares.tolist())
         runner.message_hub.update_info(HISTORY, history)
+        runner.message_hub.update_scalar('train/replaced', float(total.mean()))
 
         scalars = {f'exchange/{name}': value for name, value in zip(modalities, total)}
         for layer, row in zip(replaced, shares):

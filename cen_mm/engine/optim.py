@@ -40,6 +40,7 @@ class GroupingOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     the norms that exchange channels, whatever their names.
     """
 
+    optimizer_cfg: dict[str, Any]
     paramwise_cfg: dict[str, Any]
 
     def __call__(self, model: nn.Module) -> OptimWrapper:

@@ -5,6 +5,7 @@ from .fusion_baselines import AlignFusion, ConcatFusion, FusionSegmentor, SelfAt
 from .head import SharedClassifierHead
 from .metric import MultimodalIoUMetric
 from .preprocessor import MultimodalDataPreProcessor
+from .pretrained import load_from_package  # noqa: F401  registers package://
 from .refinenet import RefineNetNeck
 from .segmentor import CENSegmentor
 from .tta import MultimodalTTAModel

@@ -1,14 +1,16 @@
 """Mean IoU and accuracies of every branch and of the ensemble."""
 
-from typing import Sequence
+from typing import Optional, Sequence
 
 import numpy as np
 from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from prettytable import PrettyTable
+from torch import Tensor
 
 from ..exchange import ENSEMBLE
 from ..registry import METRICS
+from .checks import IGNORE_INDEX
 
 
 @METRICS.register_module()
@@ -19,7 +21,28 @@ class MultimodalIoUMetric(IoUMetric):
     ``mIoU`` (pixel accuracy, mean accuracy and mean IoU, in %), those of a branch ``rgb/mIoU`` and so on. A model with
     a single output has the scores of the ensemble only. Classes that are in neither the labels nor the predictions are
     excluded from the means. The predictions of the ensemble are written to ``output_dir``.
+
+    After an evaluation, the attribute ``details`` holds what tools/analysis_tools/report.py shows beyond the scores:
+    the names of the ``classes``; the scores of every branch ``by_class``; the ``confusion`` matrix of the ensemble
+    (pixels, rows are labels, columns are predictions); the scores of every branch for each of the ``samples``.
+
+    Args:
+        ignore_index: value of unlabeled pixels; LoadLabels sets them to 255, whatever the data set's ``ignore_index``.
+        **kwargs: arguments of mmseg's IoUMetric.
+
+    Raises:
+        ValueError: for another ``ignore_index`` than 255.
     """
+
+    details: Optional[dict] = None
+
+    def __init__(self, ignore_index: int = IGNORE_INDEX, **kwargs):
+        if ignore_index != IGNORE_INDEX:
+            raise ValueError(
+                f'ignore_index={ignore_index} of the metric, but LoadLabels sets unlabeled pixels to {IGNORE_INDEX}: '
+                'remove ignore_index from the evaluators, and set it in the data set if its files use another value.'
+            )
+        super().__init__(ignore_index=ignore_index, **kwargs)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Computes the areas of intersection and union of every branch, for each image of the batch."""
@@ -30,21 +53,32 @@ class MultimodalIoUMetric(IoUMetric):
         for i, sample in enumerate(data_samples, start=len(self.results) - len(data_samples)):
             predictions = sample['pred_sem_seg']
             areas = {ENSEMBLE: self.results[i]}
+            confusion = self._confusion(predictions['data'], sample['gt_sem_seg']['data'], num_classes)
             for name in filter(predictions.__contains__, sample['modalities']):
                 prediction = predictions[name]
                 label = sample['gt_sem_seg']['data'].to(prediction)
                 areas[name] = self.intersect_and_union(prediction, label, num_classes, self.ignore_index)
-            self.results[i] = areas
+            self.results[i] = dict(name=sample.get('img_path'), areas=areas, confusion=confusion)
 
-    def compute_metrics(self, results: list[dict[str, tuple]]) -> dict[str, float]:
+    def _confusion(self, prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
+        """Counts the pixels of each pair of label and prediction, sparse ``(K, K)``: an image has few of the pairs."""
+        label = label.to(prediction)
+        labeled = (label != self.ignore_index) & (label < num_classes)
+        pairs = label[labeled].long() * num_classes + prediction[labeled]
+        return pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes).cpu().to_sparse()
+
+    def _scores(self, areas: Sequence[Tensor]) -> dict[str, np.ndarray]:
+        """Computes mmseg's scores of every class and the pixel accuracy, from 0 to 1."""
+        return self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Sums the areas over all images, prints both tables and returns the scores, in %."""
         if self.format_only:
             return super().compute_metrics(results)
-        names = [*(name for name in results[0] if name != ENSEMBLE), ENSEMBLE]
+        names = [*(name for name in results[0]['areas'] if name != ENSEMBLE), ENSEMBLE]
         scores = {}
         for name in names:
-            areas = [sum(area) for area in zip(*(result[name] for result in results))]
-            scores[name] = self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
+            scores[name] = self._scores([sum(area) for area in zip(*(result['areas'][name] for result in results))])
 
         by_class = PrettyTable(['class', *(f'{key} {name}' for key in list(scores[ENSEMBLE])[1:] for name in names)])
         for i, label in enumerate(self.dataset_meta['classes']):
@@ -52,13 +86,35 @@ class MultimodalIoUMetric(IoUMetric):
             by_class.add_row([label, *(f'{100 * scores[name][key][i]:.2f}' for key in keys for name in names)])
         metrics, by_branch = {}, PrettyTable()
         for name in names:
-            row = {
-                key if key == 'aAcc' else f'm{key}': round(float(np.nanmean(value) * 100), 2)
-                for key, value in scores[name].items()
-            }
+            row = _means(scores[name])
             by_branch.field_names = ['branch', *row]
             by_branch.add_row([name, *(f'{value:.2f}' for value in row.values())])
             metrics.update({key if name == ENSEMBLE else f'{name}/{key}': value for key, value in row.items()})
         print_log(f'per class results:\n{by_class}', logger='current')
         print_log(f'per branch results:\n{by_branch}', logger='current')
+        self.details = dict(
+            classes=list(self.dataset_meta['classes']),
+            by_class={
+                name: {key: (100 * value).tolist() for key, value in scores[name].items() if key != 'aAcc'}
+                for name in names
+            },
+            confusion=sum(
+                (result['confusion'] for result in results[1:]), results[0]['confusion'].to_dense()
+            ).tolist(),
+            samples=[
+                dict(
+                    name=result['name'],
+                    scores={name: _means(self._scores(result['areas'][name])) for name in names},
+                )
+                for result in results
+                if result['confusion'].sum()  # an image without labels has no scores
+            ],
+        )
         return metrics
+
+
+def _means(scores: dict[str, np.ndarray]) -> dict[str, float]:
+    """Averages the scores over the classes and names them as mmseg does, in %."""
+    return {
+        key if key == 'aAcc' else f'm{key}': round(float(np.nanmean(value) * 100), 2) for key, value in scores.items()
+    }

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.dist import sync_random_seed
+from mmengine.logging import MessageHub
 from mmseg.models import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
@@ -48,7 +49,7 @@ class CENSegmentor(EncoderDecoder):
             paper).
         available_modalities: names of the available modalities; the pipeline does not need to pack the others. None:
             all.
-        modality_dropout: probability of dropping one random modality per training step.
+        modality_dropout: probability of dropping one random modality per training step; in eval mode, none is dropped.
         **kwargs: arguments of mmseg's EncoderDecoder. ``test_cfg`` has one more key, ``interpolation``, for resizing
             logits to the image: ``'bilinear'`` (mmseg, the default) or ``'bicubic'`` (the authors' evaluation).
 
@@ -95,7 +96,6 @@ class CENSegmentor(EncoderDecoder):
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
         self.available_modalities = tuple(settings)
         self.modality_dropout = modality_dropout
-        self._dropout_rng: Optional[np.random.Generator] = None
         if not 0 <= modality_dropout <= 1:
             raise ValueError(f'modality_dropout={modality_dropout} is not a probability: use a number from 0 to 1.')
         if modality_dropout and any(getattr(module, 'with_cp', False) for module in self.modules()):
@@ -197,12 +197,15 @@ class CENSegmentor(EncoderDecoder):
     def _drop_modality(self, inputs: Tensor) -> tuple[Tensor, tuple[str, ...]]:
         """Drops one random modality with probability ``modality_dropout``; returns inputs and their names."""
         names = self.available_modalities
-        if not self.modality_dropout or len(names) == 1:
+        if not self.training or not self.modality_dropout or len(names) == 1:
             return inputs, names
-        if self._dropout_rng is None:  # seeded by the first process, so that all drop the same modality
-            self._dropout_rng = np.random.default_rng(sync_random_seed())
-        if self._dropout_rng.random() < self.modality_dropout:
-            dropped = self._dropout_rng.integers(len(names))
+        hub = MessageHub.get_current_instance()  # checkpoints contain its entries
+        # The seed is that of the first process, so that all processes drop the same modality.
+        seed, step = hub.get_info('modality_dropout') or (sync_random_seed(), 0)
+        hub.update_info('modality_dropout', (seed, step + 1))
+        rng = np.random.default_rng((seed, step))
+        if rng.random() < self.modality_dropout:
+            dropped = rng.integers(len(names))
             keep = [i for i in range(len(names)) if i != dropped]
             parts = inputs.chunk(len(names), dim=1)
             inputs, names = torch.cat([parts[i] for i in keep], dim=1), tuple(names[i] for i in keep)

@@ -21,7 +21,27 @@ TILE_WIDTH = 320  # pixels; smaller tiles are enlarged, so that their titles are
 
 @HOOKS.register_module()
 class MultimodalVisualizationHook(SegVisualizationHook):
-    """mmseg's visualization hook, which draws the images of the pipeline instead of reading the files again."""
+    """mmseg's visualization hook, which draws the images of the pipeline instead of reading the files again.
+
+    Args:
+        out_dir: folder for the images of tests, one subfolder per run, so that a run never overwrites the images of
+            another one. The files are named after the images, with their subfolders. None: the images go to the
+            visualizer's backends.
+        **kwargs: arguments of mmseg's hook.
+    """
+
+    def __init__(self, out_dir: Optional[str] = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.out_dir = out_dir
+        self.root = ''
+
+    def before_test(self, runner: Runner) -> None:
+        """Finds the innermost folder that contains all images, which the names of the files leave out."""
+        dataset = runner.test_dataloader.dataset
+        if self.draw and self.out_dir is not None:
+            self.root = osp.commonpath(
+                {osp.dirname(dataset.get_data_info(i)['img_path']) for i in range(len(dataset))}
+            )
 
     def _after_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[SegDataSample], mode: str = 'val'
@@ -31,12 +51,17 @@ class MultimodalVisualizationHook(SegVisualizationHook):
         inputs = data_batch['inputs']
         inputs = inputs if isinstance(inputs, dict) else inputs[0]  # test-time augmentation: the first one
         for i, output in enumerate(outputs):
+            out_file = None
+            if self.out_dir is not None and mode == 'test':
+                name = osp.splitext(osp.relpath(output.img_path, self.root))[0]
+                out_file = osp.join(self.out_dir, runner.timestamp, f'{name}.png')
             self._visualizer.add_datasample(
                 f'{mode}_{osp.basename(output.img_path)}',
                 {name: images[i] for name, images in inputs.items()},
                 data_sample=output,
                 show=self.show,
                 wait_time=self.wait_time,
+                out_file=out_file,
                 step=runner.iter,
             )
 
@@ -78,27 +103,8 @@ class MultimodalVisualizer(SegLocalVisualizer):
             step: iteration, for the backends.
             with_labels: whether to draw the legend.
         """
-        palette = np.vstack([self.dataset_meta['palette'], np.zeros((256 - len(self.dataset_meta['palette']), 3))])
-        data_sample = SegDataSample() if data_sample is None else data_sample
         images = image if isinstance(image, dict) else {'image': np.asarray(image).transpose(2, 0, 1)}
-        used = data_sample.get('modalities', images)
-        tiles = {key: to_picture(tile, bgr=key == 'rgb') for key, tile in images.items() if key in used}
-        maps = {}
-        if draw_gt and 'gt_sem_seg' in data_sample:
-            maps['label'] = data_sample.gt_sem_seg.data
-        if draw_pred and 'pred_sem_seg' in data_sample:
-            predictions = data_sample.pred_sem_seg
-            branches = filter(predictions.__contains__, data_sample.get('modalities', ()))
-            maps.update({name: predictions.get(name) for name in branches})
-            maps[ENSEMBLE] = predictions.data
-        maps = {key: value.squeeze(0).cpu().numpy().astype(np.uint8) for key, value in maps.items()}
-        shape = next((labels.shape for labels in maps.values()), next(iter(tiles.values())).shape[:2])
-        inputs = [title(cv2.resize(tile, shape[::-1]), key) for key, tile in tiles.items()]
-        drawn = [title(palette[labels].astype(np.uint8), _map_title(key)) for key, labels in maps.items()]
-        canvas = _grid(inputs + drawn, len(inputs) + ('label' in maps))
-        if with_labels and maps:
-            indices = np.unique(np.concatenate([np.unique(labels) for labels in maps.values()]))
-            canvas = np.vstack([canvas, self._legend(indices, canvas.shape[1])])
+        canvas = draw_sample(images, data_sample, self.dataset_meta, draw_gt, draw_pred, with_labels)
         if show:
             self.show(canvas, win_name=name, wait_time=wait_time)
         elif out_file is not None:
@@ -106,16 +112,66 @@ class MultimodalVisualizer(SegLocalVisualizer):
         else:
             self.add_image(name, canvas, step)
 
-    def _legend(self, indices: Sequence[int], width: int) -> np.ndarray:
-        """Draws colors and names of the classes with these indices, ``(h, width, 3)``."""
-        columns = max(width // 150, 1)
-        classes = [i for i in indices if i < len(self.dataset_meta['classes'])]
-        legend = np.full((20 * -(-len(classes) // columns) + 4, width, 3), 255, np.uint8)
-        for n, i in enumerate(classes):
-            x, y = 150 * (n % columns), 20 * (n // columns)
-            cv2.rectangle(legend, (x + 4, y + 6), (x + 16, y + 18), self.dataset_meta['palette'][i], -1)
-            cv2.putText(legend, self.dataset_meta['classes'][i], (x + 22, y + 17), 0, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
-        return legend
+
+def draw_sample(
+    images: dict[str, Tensor],
+    data_sample: Optional[SegDataSample],
+    dataset_meta: dict,
+    draw_gt: bool = True,
+    draw_pred: bool = True,
+    with_labels: bool = True,
+) -> np.ndarray:
+    """Draws one sample.
+
+    Args:
+        images: packed images {name: ``(C, H, W)``} of the modalities.
+        data_sample: as in :meth:`MultimodalVisualizer.add_datasample`.
+        dataset_meta: dict with ``classes`` and ``palette``.
+        draw_gt: whether to draw the label.
+        draw_pred: whether to draw the predictions.
+        with_labels: whether to draw the legend.
+
+    Returns:
+        RGB, ``(h, w, 3)`` uint8.
+    """
+    palette = np.vstack([dataset_meta['palette'], np.zeros((256 - len(dataset_meta['palette']), 3))])
+    data_sample = SegDataSample() if data_sample is None else data_sample
+    used = data_sample.get('modalities', images)
+    tiles = {key: to_picture(tile, bgr=key == 'rgb') for key, tile in images.items() if key in used}
+    maps = {}
+    if draw_gt and 'gt_sem_seg' in data_sample:
+        maps['label'] = data_sample.gt_sem_seg.data
+    if draw_pred and 'pred_sem_seg' in data_sample:
+        maps.update(class_maps(data_sample))
+    maps = {key: value.squeeze(0).cpu().numpy().astype(np.uint8) for key, value in maps.items()}
+    shape = next((labels.shape for labels in maps.values()), next(iter(tiles.values())).shape[:2])
+    inputs = [title(cv2.resize(tile, shape[::-1]), key) for key, tile in tiles.items()]
+    drawn = [title(palette[labels].astype(np.uint8), _map_title(key)) for key, labels in maps.items()]
+    num_labels = int('label' in maps)
+    canvas = _grid([inputs + drawn[:num_labels], drawn[num_labels:]])
+    if with_labels and maps:
+        indices = np.unique(np.concatenate([np.unique(labels) for labels in maps.values()]))
+        canvas = np.vstack([canvas, _legend(indices, dataset_meta, canvas.shape[1])])
+    return canvas
+
+
+def class_maps(data_sample: SegDataSample) -> dict[str, Tensor]:
+    """Returns the predicted class of each pixel, ``(1, H, W)``, for every branch and, last, the ensemble."""
+    predictions = data_sample.pred_sem_seg
+    branches = filter(predictions.__contains__, data_sample.get('modalities', ()))
+    return {**{name: predictions.get(name) for name in branches}, ENSEMBLE: predictions.data}
+
+
+def _legend(indices: Sequence[int], dataset_meta: dict, width: int) -> np.ndarray:
+    """Draws colors and names of the classes with these indices, ``(h, width, 3)``."""
+    columns = max(width // 150, 1)
+    classes = [i for i in indices if i < len(dataset_meta['classes'])]
+    legend = np.full((20 * -(-len(classes) // columns) + 4, width, 3), 255, np.uint8)
+    for n, i in enumerate(classes):
+        x, y = 150 * (n % columns), 20 * (n // columns)
+        cv2.rectangle(legend, (x + 4, y + 6), (x + 16, y + 18), dataset_meta['palette'][i], -1)
+        cv2.putText(legend, dataset_meta['classes'][i], (x + 22, y + 17), 0, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+    return legend
 
 
 def to_picture(image: Any, bgr: bool = False) -> np.ndarray:
@@ -153,7 +209,8 @@ def _map_title(key: str) -> str:
     return key if key == 'label' else f'prediction: {key}'
 
 
-def _grid(tiles: list[np.ndarray], columns: int) -> np.ndarray:
-    """Arranges tiles of equal shape in rows; the last row is filled with white."""
-    tiles = tiles + [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
-    return np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)])
+def _grid(rows: list[list[np.ndarray]]) -> np.ndarray:
+    """Arranges tiles of equal shape in rows, which are filled with white; empty rows are left out."""
+    columns = max(map(len, rows))
+    white = np.full_like(rows[0][0], 255)
+    return np.vstack([np.hstack(row + [white] * (columns - len(row))) for row in rows if row])

@@ -42,12 +42,17 @@ class TranslationMetric(BaseMetric):
     ``KIDx100`` is 100 times the unbiased estimate over the whole set. The scores of the ensemble have these names,
     those of a branch are named ``reshading/L1`` and so on. FID and KID need at least two images.
 
+    After an evaluation, the attribute ``details`` holds the scores of every branch for each of the ``samples``, for
+    tools/analysis_tools/report.py.
+
     Args:
         features: config of the network that computes the features for FID and KID: ``InceptionV3``, or
             ``EfficientNetLite0``, whose scores have other names.
         lpips: config of :class:`~cen_mm.translation.LPIPS`. None: LPIPS is not computed.
         **kwargs: arguments of mmengine's ``BaseMetric``.
     """
+
+    details: Optional[dict] = None
 
     def __init__(self, features: dict, lpips: Optional[dict] = None, **kwargs):
         super().__init__(**kwargs)
@@ -59,26 +64,35 @@ class TranslationMetric(BaseMetric):
         """Computes and stores the scores and features of every branch, for each image of the batch."""
         for sample in data_samples:
             if 'gt_img' not in sample:
+                self.results.append({})  # mmengine orders the results of several processes by their number
                 continue
             images = [sample['gt_img'], *sample['branches'].values()]
             standard = torch.stack([to_bytes(image) for image in images])  # (M + 2, 3, H, W)
             drawn = torch.stack([as_drawn(image) for image in images]).to(standard.device)
             features = self.features.to(standard.device)
             mask = sample.get('mask', torch.ones_like(sample['gt_img'][:1])).bool().expand(3, -1, -1)
-            scores = {name: _scores(fake, standard[0], mask) for name, fake in zip(sample['branches'], standard[1:])}
+            scores = {
+                name: score_image(fake, standard[0], mask) for name, fake in zip(sample['branches'], standard[1:])
+            }
             if self.lpips is not None:
                 distances = self.lpips.to(standard.device)(standard[1:], standard[:1].expand_as(standard[1:]))
                 for name, distance in zip(scores, distances):
                     scores[name]['LPIPS'] = distance.item()
             self.results.append(
-                dict(scores=scores, features={'': features(standard).cpu(), 'authors_': features(drawn).cpu()})
+                dict(
+                    name=sample.get('target_path'),
+                    scores=scores,
+                    features={'': features(standard).cpu(), 'authors_': features(drawn).cpu()},
+                )
             )
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Averages over the images, compares the sets, prints one table per protocol and returns the scores."""
+        results = [result for result in results if result]
         if not results:
             print_log('There are no scores, because the data set has no target.', logger='current')
             return {}
+        self.details = dict(samples=[dict(name=result['name'], scores=result['scores']) for result in results])
         names, metrics = list(results[0]['scores']), {}
         for protocol, title in TITLES.items():
             features = torch.stack([result['features'][protocol] for result in results]).double()  # (N, M + 2, D)
@@ -140,7 +154,7 @@ def as_drawn(image: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1)
 
 
-def _scores(fake: Tensor, real: Tensor, mask: Tensor) -> dict[str, float]:
+def score_image(fake: Tensor, real: Tensor, mask: Tensor) -> dict[str, float]:
     """Computes the scores of one image; L1 and RMSE are NaN, which the mean excludes, if no target pixel is known.
 
     Args:

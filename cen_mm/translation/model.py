@@ -1,16 +1,19 @@
 """The MMagic model for image-to-image translation: GAN training step and evaluation."""
 
+import math
 from typing import NamedTuple, Optional, Sequence, Union
 
 import torch
 from mmagic.models.base_models import BaseTranslationModel
 from mmagic.models.utils import set_requires_grad
+from mmagic.structures import DataSample
 from mmengine.dist import all_reduce_params
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..checkpoint import rename_on_load
 from ..exchange import (
     ENSEMBLE,
     SparsityPenalty,
@@ -74,7 +77,8 @@ class CENTranslation(BaseTranslationModel):
             ``loss_config`` with ``pixel_loss_weight`` (default 100).
 
     Raises:
-        ValueError: for an unknown test mode, or available modalities that the model does not have.
+        ValueError: for an unknown test mode, available modalities that the model does not have, an unknown key in
+            ``loss_config``, or a weight that is negative, NaN or infinite.
     """
 
     def __init__(
@@ -102,13 +106,23 @@ class CENTranslation(BaseTranslationModel):
             **kwargs,
         )
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
+        if set(self.loss_config) - {'pixel_loss_weight'}:
+            raise ValueError(
+                f'loss_config has the keys {sorted(self.loss_config)}, but its only key is pixel_loss_weight.'
+            )
         self.pixel_loss_weight = self.loss_config.get('pixel_loss_weight', 100.0)
+        if not 0 <= self.pixel_loss_weight < math.inf:
+            raise ValueError(
+                f'loss_config.pixel_loss_weight={self.pixel_loss_weight}: give a finite number, 0 or more.'
+            )
         self.test_mode = test_mode
         self.available_modalities = tuple(available_modalities or modalities)
         for module in self.generators.modules():
             if isinstance(module, BatchStatsInstanceNorm2d):
                 module.batch_stats_in_eval = True
         self.register_load_state_dict_post_hook(_discriminator_may_be_missing)
+        # The keys of several processes, in which MMagic wraps each network.
+        rename_on_load(self, {r'^(generators|discriminators)\.module\.': r'\1.'})
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -147,19 +161,19 @@ class CENTranslation(BaseTranslationModel):
         inputs: Union[Tensor, list[Tensor]],
         data_samples: Optional[list[BaseDataElement]] = None,
         mode: str = 'tensor',
-    ) -> Union[dict[str, Tensor], list[BaseDataElement]]:
+    ) -> Union[dict[str, Tensor], list[DataSample]]:
         """Generates images. The validation and test loops of MMagic call this method.
 
         Args:
             inputs: input images in [-1, 1], ``(B, 3M, H, W)`` or B tensors ``(3M, H, W)``; with missing modalities,
                 only the channels of the available ones.
-            data_samples: one sample per image, to which the results are added. None: new samples are made.
+            data_samples: one sample per image. None: new samples are made.
             mode: ``'tensor'`` or ``'predict'``.
 
         Returns:
-            For ``'tensor'``, the dict that :meth:`branches` returns. For ``'predict'``, the samples with two new
-            fields: ``fake_img``, the image of the ensemble ``(3, H, W)``, and ``branches``, a dict with the
-            images of every branch and of the ensemble, ``(3, H, W)`` each.
+            For ``'tensor'``, the dict that :meth:`branches` returns. For ``'predict'``, the samples as MMagic's
+            ``DataSample`` with two new fields: ``fake_img``, the image of the ensemble ``(3, H, W)``, and
+            ``branches``, a dict with the images of every branch and of the ensemble, ``(3, H, W)`` each.
 
         Raises:
             ValueError: for any other mode, or if the modalities in the samples are not those of the model.
@@ -171,12 +185,14 @@ class CENTranslation(BaseTranslationModel):
         branches = self.branches(_batch(inputs))
         if mode == 'tensor':
             return branches
-        data_samples = data_samples or [BaseDataElement() for _ in inputs]
-        for i, sample in enumerate(data_samples):
+        results = [DataSample() for _ in inputs]
+        for i, sample in enumerate(results):
+            if data_samples:
+                sample.update(data_samples[i])
             # A dict, because mmengine's data elements do not keep the order of their fields.
             sample.branches = {name: images[i] for name, images in branches.items()}
             sample.fake_img = sample.branches[ENSEMBLE]
-        return data_samples
+        return results
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
         """Trains the discriminator and then the generator, with one forward pass of the generator.

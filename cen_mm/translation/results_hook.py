@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from ..exchange import ENSEMBLE
 from ..registry import HOOKS
 from .metric import to_bytes
 
@@ -25,8 +26,8 @@ MIN_WIDTH = 128  # narrower images are enlarged to at least this width in a stri
 class ResultsHook(Hook):
     """Writes the images of every evaluation as PNG files, and keeps a copy of the best ones.
 
-    Each evaluation overwrites the images of the previous one. The layout is the authors'; the last ``fake`` folder
-    contains the images of the ensemble::
+    Each evaluation of a run overwrites the images of the previous one; another run has its own folder. The layout is
+    the authors'; the last ``fake`` folder contains the images of the ensemble::
 
         results
         ├── input0, input1, ..      input images of each modality; files are named after those of the target
@@ -38,8 +39,8 @@ class ResultsHook(Hook):
     If the target's files are in several folders, such as one per building, the images are in the same subfolders.
 
     Args:
-        out_dir: output folder; a relative path is relative to the work directory.
-        strip_dir: output folder of the strips. None: ``strips`` in ``out_dir``.
+        out_dir: output folder; a relative path is relative to the folder of the run's log.
+        strip_dir: output folder of the strips, with a subfolder per run. None: ``strips`` in ``out_dir``.
         show: whether to show each strip in a window.
         wait_time: time to show each window, in seconds.
     """
@@ -56,8 +57,8 @@ class ResultsHook(Hook):
         self.best: dict[str, float] = {}
 
     def before_run(self, runner: Runner) -> None:
-        self.out = Path(runner.work_dir, self.out_dir)
-        self.strips = Path(self.strip_dir or self.out / 'strips')
+        self.out = Path(runner.log_dir, self.out_dir)
+        self.strips = Path(self.strip_dir, runner.timestamp) if self.strip_dir else self.out / 'strips'
 
     def before_train(self, runner: Runner) -> None:
         """Reads the best score so far, which a resumed run has loaded by now."""
@@ -79,18 +80,16 @@ class ResultsHook(Hook):
     ) -> None:
         """Writes the images of the batch."""
         for inputs, sample in zip(data_batch['inputs'], outputs):
-            modalities = sample.modalities
-            folders = {f'input{i}': image for i, image in enumerate(inputs.chunk(len(modalities)))}
+            folders = {f'input{i}': image for i, image in enumerate(inputs.chunk(len(sample.modalities)))}
             folders.update({f'fake{i}': image for i, image in enumerate(sample.branches.values())})
             folders['real'] = sample.gt_img
             name = str(Path(os.path.relpath(sample.target_path, self.root)).with_suffix('.png'))
             for folder, image in folders.items():
-                _write(self.out / folder / name, _to_bgr(image))
-            captions = (*modalities, *(f'from {m}' for m in modalities), 'ensemble', f'target: {sample.target}')
-            strip = np.hstack([_add_caption(image, text) for image, text in zip(folders.values(), captions)])
+                _write(self.out / folder / name, to_picture(image))
+            strip = draw_strip(inputs, sample)
             _write(self.strips / name, strip)
             if self.show:
-                runner.visualizer.show(strip[..., ::-1], name, self.wait_time)
+                runner.visualizer.show(strip, name, self.wait_time)
 
     after_test_iter = after_val_iter
 
@@ -119,20 +118,37 @@ def _best_scores(runner: Runner) -> dict[str, float]:
     }
 
 
-def _to_bgr(image: Tensor) -> np.ndarray:
-    """Converts an RGB image ``(3, H, W)`` in [-1, 1] to BGR ``(H, W, 3)`` uint8, as OpenCV expects it."""
-    return np.ascontiguousarray(to_bytes(image).flip(0).permute(1, 2, 0).cpu().numpy())
+def draw_strip(inputs: Tensor, sample: BaseDataElement) -> np.ndarray:
+    """Draws the images of one sample side by side, with captions: inputs, every branch, ensemble, and the target.
+
+    Args:
+        inputs: input images in [-1, 1], ``(3M, H, W)``.
+        sample: sample with ``modalities`` and ``branches``; the target is drawn if there is ``gt_img``.
+
+    Returns:
+        RGB, ``(h, w, 3)`` uint8.
+    """
+    images = dict(zip(sample.modalities, inputs.chunk(len(sample.modalities))))
+    images.update({name if name == ENSEMBLE else f'from {name}': image for name, image in sample.branches.items()})
+    if 'gt_img' in sample:
+        images[f'target: {sample.target}'] = sample.gt_img
+    return np.hstack([_add_caption(image, text) for text, image in images.items()])
+
+
+def to_picture(image: Tensor) -> np.ndarray:
+    """Converts an RGB image ``(3, H, W)`` in [-1, 1] to ``(H, W, 3)`` uint8."""
+    return np.ascontiguousarray(to_bytes(image).permute(1, 2, 0).cpu().numpy())
 
 
 def _add_caption(image: Tensor, text: str) -> np.ndarray:
     """Adds a caption above an image ``(3, H, W)`` in [-1, 1], which is enlarged if it is narrow."""
-    bgr = _to_bgr(image)
-    bgr = bgr.repeat(factor := -(-MIN_WIDTH // bgr.shape[1]), 0).repeat(factor, 1)
-    bgr = cv2.copyMakeBorder(bgr, CAPTION_HEIGHT, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-    return cv2.putText(bgr, text, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
+    picture = to_picture(image)
+    picture = picture.repeat(factor := -(-MIN_WIDTH // picture.shape[1]), 0).repeat(factor, 1)
+    picture = cv2.copyMakeBorder(picture, CAPTION_HEIGHT, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    return cv2.putText(picture, text, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
 
 
-def _write(path: Path, image: np.ndarray) -> None:
+def _write(path: Path, picture: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
+    if not cv2.imwrite(str(path), picture[..., ::-1]):
         raise OSError(f'The image {path} cannot be written: check the free disk space and the permissions.')

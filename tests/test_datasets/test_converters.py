@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import h5py
+import hha
 import numpy as np
 import pytest
 from mmengine.registry import DATASETS
@@ -51,7 +52,7 @@ def sun_source(tmp_path_factory) -> Path:
     image_dirs = ['kv2/kinect2data/000002_x-resize', 'kv1/NYUdata/NYU0001', 'xtion/sun3ddata/brown/0001-1']
     for folder in ('SUNRGBDtoolbox/Metadata', 'SUNRGBDtoolbox/traintestSUNRGBD'):
         (root / folder).mkdir(parents=True)
-    meta = np.empty((1, 3), dtype=[(name, object) for name in ('rgbpath', 'rgbname', 'depthpath', 'depthname')])
+    meta = np.empty((1, 3), dtype=[(name, object) for name in ('rgbpath', 'rgbname', 'depthpath', 'depthname', 'K')])
     with h5py.File(root / 'SUNRGBDtoolbox/Metadata/SUNRGBD2Dseg.mat', 'w') as file:
         labels = file.create_dataset('SUNRGBD2Dseg/seglabel', (3, 1), h5py.ref_dtype)
         for i, image_dir in enumerate(image_dirs):
@@ -62,7 +63,9 @@ def sun_source(tmp_path_factory) -> Path:
                 high, dtype = (256, np.uint8) if kind == 'jpg' else (65536, np.uint16)
                 cv2.imwrite(str(path), rng.integers(0, high, (*size, 3) if kind == 'jpg' else size, dtype))
             official = f'/n/fs/sun3d/data/SUNRGBD/{image_dir}/{"/" if i == 2 else ""}'
-            meta[0, i] = (f'{official}/image/000{i}.jpg', f'000{i}.jpg', f'{official}/depth/000{i}.png', f'000{i}.png')
+            camera = np.array([[500.5 + i, 0, 20], [0, 510, 30], [0, 0, 1]])
+            depth_path = f'{official}/depth/000{i}.png'
+            meta[0, i] = (f'{official}/image/000{i}.jpg', f'000{i}.jpg', depth_path, f'000{i}.png', camera)
             file[f'#refs#/{i}'] = rng.integers(0, 38, size).astype(np.uint16).T
             labels[i, 0] = file[f'#refs#/{i}'].ref
     savemat(root / 'SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat', dict(SUNRGBDMeta=meta))
@@ -170,6 +173,8 @@ def test_sunrgbd_is_converted_exactly(command_outputs, sun_source, tmp_path, run
     )  # fmt: skip
     assert 'train.txt: 2 images, val.txt: 1 images\nNote: the complete data set has 5285 and 5050.' in text
     assert '37 of 37 classes: wall, floor,' in text
+    cameras = hha.read_cameras(out / 'cameras.txt')
+    assert cameras == {f'00000{i + 1}': [500.5 + i, 510, 20, 30] for i in range(3)}
     with h5py.File(sun_source / 'SUNRGBDtoolbox/Metadata/SUNRGBD2Dseg.mat') as file:
         for i in range(3):
             image = next((sun_source / 'SUNRGBD').rglob(f'image/000{i}.jpg'))
@@ -224,7 +229,7 @@ def test_interrupted_run_resumes(request, tmp_path, run, monkeypatch, source, to
     assert len(first) == 3
     assert f'{total} images in {out}, 1 of them existed before' in run(source, out)
     content = {path: path.read_bytes() for path in out.rglob('*.*')}
-    assert len(content) == 3 * total + 3  # no unfinished file is left
+    assert len(content) == 3 * total + 3 + (out / 'cameras.txt').exists()  # no unfinished file is left
     (out / 'masks/000002.png').unlink()
     assert f'{total - 1} of them existed before' in run(source, out)
     assert {path: path.read_bytes() for path in content} == content

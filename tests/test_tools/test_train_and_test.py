@@ -1,8 +1,10 @@
 """Tests of the tools. Each tool runs at least once in a separate process, as a user runs it."""
 
+import csv
 import importlib.util
 import json
 import os
+import re
 import runpy
 import socket
 import subprocess
@@ -48,12 +50,14 @@ def read_last_scores(work_dir: Path) -> dict:
 def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
     work_dir = tmp_path / 'work'
     train = ('train.py', CONFIG, '--amp', '--work-dir', work_dir)
-    run(any_nyudv2, *train, '--cfg-options', *SMALL, 'train_cfg.max_epochs=1', own_process=True)
+    said = run(any_nyudv2, *train, '--cfg-options', *SMALL, 'train_cfg.max_epochs=1', own_process=True)
+    assert len(said.splitlines()) < 15
+    assert said.splitlines()[-1] == f'next: python {ROOT}/tools/test.py {CONFIG} {work_dir}/best_mIoU_epoch_1.pth'
     first = torch.load(work_dir / 'epoch_1.pth')
     log = run(
         any_nyudv2, *train, '--resume', '--cfg-options', *SMALL, 'train_cfg.max_epochs=2', 'train_cfg.val_interval=1'
     )
-    assert f'resumed epoch: 1, iter: {first["meta"]["iter"]}' in log
+    assert f'resumed at epoch 1, iteration {first["meta"]["iter"]}' in log
     # The second run was in this process, and loading with onedl-mmengine removes the classes that compat allows.
     second = torch.load(work_dir / 'epoch_2.pth', weights_only=False)
     assert second['meta']['iter'] == 4
@@ -68,38 +72,71 @@ def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
     assert '| ensemble |' in log
     assert {'mIoU', 'rgb/mIoU', 'depth/mAcc', 'aAcc'} <= set(read_last_scores(work_dir))
     images = list(shown.rglob('*.png'))
-    assert len(images) == 2
     height, width, _ = cv2.imread(str(images[0])).shape
     assert width > height  # three columns, two rows
     names = [line.split()[1].split('/')[-1] for line in (any_nyudv2 / 'val.txt').read_text().splitlines()[:2]]
+    assert sorted(path.name for path in images) == sorted(names)
     for name in names:
         label = cv2.imread(str(any_nyudv2 / 'masks' / name), cv2.IMREAD_UNCHANGED)
         prediction = cv2.imread(str(out / name), cv2.IMREAD_UNCHANGED)
         assert prediction.shape == label.shape
         assert prediction.max() < 40
 
+    check_report(run(any_nyudv2, 'analysis_tools/report.py', work_dir, own_process=True), work_dir)
     assert 'mIoU' in run(any_nyudv2, *test, '--tta')
-    log = run(any_nyudv2, 'analysis_tools/report.py', work_dir, own_process=True)
+    check_exchange_map(run, any_nyudv2, work_dir / 'epoch_2.pth', tmp_path)
+
+
+def check_report(log: str, work_dir: Path):
+    """The page has the scores that the test printed, the pictures that it drew, and both commands."""
     assert '| ensemble |' in log
-    assert 'curves.png' in (work_dir / 'report.html').read_text()
-    assert cv2.imread(str(work_dir / 'curves.png')).size > 0
-    check_drawing_of_exchange(run, any_nyudv2, work_dir / 'epoch_2.pth', tmp_path)
+    page = (work_dir / 'report.html').read_text(encoding='utf-8')
+    for value in read_last_scores(work_dir).values():
+        assert f'<td>{value:#.4g}</td>' in page
+    test_log = sorted(work_dir.glob('*/*.log'))[-1].read_text()
+    printed = re.search(r'\|\s+class .*?\n\+(.*?)\n\+', test_log.replace('\n+-', '\n+', 1), re.DOTALL)[1]
+    row = [text.strip() for text in printed.splitlines()[1].strip('|').split('|')]
+    for value in row[1:4]:  # IoU of the first class, in each branch
+        assert value == 'nan' or f'<span>{value}</span>' in page
+    assert page.count('<img src="data:image/webp;base64,') == 2
+    assert 'train.py' in page
+    assert 'test.py' in page
+    assert '<code>train_cfg.<wbr>max_epochs</code></td><td><code>2</code><small>base: <code>80</code>' in page
 
 
-def check_drawing_of_exchange(run, data, checkpoint, tmp_path):
-    """The figure shows as many red frames as replaced channels; an unknown layer is a clear error."""
+def check_exchange_map(run, data: Path, checkpoint: Path, tmp_path: Path):
+    """Table, file and red frames of the picture agree with the scales. Wrong arguments are clear errors."""
     trained = torch.load(checkpoint, weights_only=False)
-    for m, half in enumerate((slice(0, 8), slice(8, 16))):
+    for m, half in enumerate((slice(0, 8), slice(8, 14))):
         trained['state_dict'][f'backbone.layer1.0.bn1.norms.{m}.weight'][half] = 0
     torch.save(trained, tmp_path / 'replaced.pth')
-    command = ('analysis_tools/draw_exchange.py', CONFIG, tmp_path / 'replaced.pth', tmp_path / 'exchange_map.png')
-    log = run(data, *command, '--layer', 'layer1.0.bn1', '--channels', 6, '--cfg-options', *SMALL)
-    assert 'layer backbone.layer1.0.bn1' in log
-    image = cv2.imread(str(tmp_path / 'exchange_map.png')).astype(int)
+    command = ('analysis_tools/exchange_map.py', tmp_path / 'replaced.pth', '--out-dir', tmp_path / 'map')
+    log = run(data, *command, '--image', 1, '--channels', 6)
+    cells = [text.strip() for line in log.splitlines() if 'layer1.0.bn1' in line for text in line.split('|')]
+    assert cells[1:7] == ['backbone.layer1.0.bn1', '16', '0.02', '8 (50.0%)', '6 (37.5%)', '0 (0.0%)']
+    with open(tmp_path / 'map/channels.csv', newline='') as file:
+        rows = {(row['layer'], row['modality'], int(row['channel'])): row for row in csv.DictReader(file)}
+    for (layer, modality, channel), row in rows.items():
+        key = f'{layer}.norms.{("rgb", "depth").index(modality)}.weight'
+        scale = trained['state_dict'][key][channel].item()
+        assert (float(row['scale']), row['replaced']) == (scale, str(int(abs(scale) < 0.02)))
+    assert sum(row['replaced'] == '1' for row in rows.values()) == 14
+    assert len(rows) == 2 * sum(2 * width for width in (16, 32, 64, 128))
+    image = cv2.imread(str(tmp_path / 'map/image_1_backbone.layer1.0.bn1.png')).astype(
+        int
+    )  # the only one that replaces
     red = ((image == (0, 0, 255)).all(2) * 255).astype(np.uint8)
     assert cv2.connectedComponents(red)[0] - 1 == 6  # three channels in each modality
-    log = run(data, *command, '--layer', 'bn2', '--cfg-options', *SMALL, fails=True)
+    for name in ('channels.png', 'scales.png'):
+        assert cv2.imread(str(tmp_path / 'map' / name)).size > 0
+
+    log = run(data, *command, '--layer', 'bn2', fails=True)
     assert '--layer bn2 matches 0 exchanging norms' in log.splitlines()[-1]
+    log = run(data, command[0], CONFIG, *command[1:], '--image', 2, '--cfg-options', *SMALL, fails=True)
+    assert log.splitlines()[-1] == '--image 2: the test data set has 2 samples, from 0 on.'
+    torch.save(dict(state_dict=trained['state_dict']), tmp_path / 'weights.pth')
+    log = run(data, command[0], tmp_path / 'weights.pth', fails=True)
+    assert log.splitlines()[-1].endswith('weights.pth contains no config: give the config file before the checkpoint.')
 
 
 def test_tools_of_mmseg_run_configs(run, made_nyudv2, tmp_path):
@@ -147,7 +184,9 @@ def test_training_and_testing_in_two_processes(run, made_nyudv2, tmp_path):
         with suppress(OSError):  # the port is in use already
             other_training.bind(('', 29500))  # torch's default port
             other_training.listen()
-        log = run(made_nyudv2, 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--cfg-options', *options)
+        log = run(
+            made_nyudv2, 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, '--verbose', '--cfg-options', *options
+        )
     assert '[1][1/1]' in log  # four images in two processes with batch size two: one iteration
     assert '| ensemble |' in log
     options[-2:] = []
@@ -185,7 +224,7 @@ def test_dist_scripts_follow_the_variables_of_mmseg(tmp_path, variables, expecte
 def test_precision_and_scaled_learning_rate(run, made_nyudv2, tmp_path):
     train = ('train.py', CONFIG, '--work-dir', tmp_path)
     options = ('--cfg-options', *SMALL, 'train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=0.06')
-    log = run(made_nyudv2, *train, '--amp', '--amp-dtype', 'bfloat16', '--auto-scale-lr', *options)
+    log = run(made_nyudv2, *train, '--amp', '--amp-dtype', 'bfloat16', '--auto-scale-lr', '--verbose', *options)
     assert "type='cen_mm.BFloat16OptimWrapper'" in log
     groups = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['optimizer']['param_groups']
     # two images per step instead of six; exchanging norms have ten times the learning rate
@@ -275,8 +314,18 @@ def test_ablation_writes_table_and_plot_and_resumes(run, made_nyudv2, tmp_path):
 def test_invalid_inputs_raise_clear_errors(run, made_nyudv2, tmp_path):
     log = run(made_nyudv2, 'test.py', CONFIG, tmp_path / 'none.pth', fails=True)
     assert log.strip().endswith('none.pth does not exist: give the path of a .pth file.')
+    (tmp_path / 'text.pth').write_text('epoch, loss')
+    torch.save({'state_dict': {'decode_head.conv_seg.bias': torch.zeros(40)}}, tmp_path / 'other.pth')
+    for name, message in {
+        'text': 'is not a checkpoint, or it is damaged or cut off: use another file.',
+        'other': '1 of 278 tensors of CENSegmentor are loaded: 277 missing (backbone.conv1.weight, ..). Use a check',
+    }.items():
+        path = tmp_path / f'{name}.pth'
+        log = run(made_nyudv2, 'test.py', CONFIG, path, '--work-dir', tmp_path, '--cfg-options', *SMALL, fails=True)
+        assert f'{path}' in log.splitlines()[-1]
+        assert message in log.splitlines()[-1]
     log = run(made_nyudv2, 'analysis_tools/report.py', tmp_path, fails=True)
-    assert log.strip().endswith('give the work directory of a training run.')
+    assert log.strip().endswith('give the work directory of tools/train.py or tools/test.py.')
     (made_nyudv2 / 'depth/000000.png').unlink()
     log = run(made_nyudv2, 'train.py', CONFIG, '--work-dir', tmp_path, '--cfg-options', *SMALL, fails=True)
     assert 'depth/000000.png' in log.strip().splitlines()[-1]

@@ -78,7 +78,8 @@ def run(tmp_path):
             default_scope='mmagic',
             experiment_name=tmp_path.name,
         ).train()
-        return tmp_path / 'work/results'
+        (results,) = tmp_path.glob('work/*/results')
+        return results
 
     return train
 

@@ -16,6 +16,7 @@ from mmengine.utils import get_installed_path
 pytest.importorskip('mmagic')
 
 ROOT = Path(__file__).parents[2]
+BRANCHES = ('reshading', 'edge_texture', 'ensemble')
 CONFIGS = sorted((ROOT / 'configs').glob('cen_unet_*.py'))
 
 
@@ -62,11 +63,22 @@ def test_train_and_test(run_tool, rooms, tmp_path):
         assert {f'{branch}{protocol}FD-Lite0' for protocol in ('', 'authors_')} <= set(scores)
     name = 'point_4_view_0_domain_rgb.png'
     for folder in ('input0', 'input1', 'fake0', 'fake1', 'fake2', 'real', 'best/fake2'):
-        assert cv2.imread(str(work_dir / 'results' / folder / name)).shape == (64, 64, 3)
+        assert [cv2.imread(str(path)).shape for path in work_dir.glob(f'*/results/{folder}/{name}')][-1] == (64, 64, 3)
     want = cv2.resize(cv2.imread(str(rooms / 'rgb' / name)), (64, 64))
-    real = cv2.imread(str(work_dir / 'results/real' / name))
+    real = cv2.imread(str(max(work_dir.glob(f'*/results/real/{name}'))))
     assert np.abs(want.astype(int) - real).mean() < 2  # the pipeline's resize, in RGB order
-    assert cv2.imread(str(tmp_path / 'strips' / name)).shape == (146, 6 * 132, 3)
+    (strip,) = tmp_path.glob(f'strips/*/{name}')
+    assert cv2.imread(str(strip)).shape == (146, 6 * 132, 3)
+
+    details = json.loads(next(work_dir.glob('*/details.json')).read_text())
+    for key in ('L1', 'SSIM'):
+        means = {name: np.mean([sample['scores'][name][key] for sample in details['samples']]) for name in BRANCHES}
+        assert means == pytest.approx({name: scores[f'{name}/{key}'.replace('ensemble/', '')] for name in BRANCHES})
+    run_tool('analysis_tools/report.py', work_dir)
+    assert (work_dir / 'report.html').read_text(encoding='utf-8').count('<img src="data:image/webp;base64,') == 2
+    run_tool('analysis_tools/exchange_map.py', work_dir / 'epoch_2.pth', '--image', 1)
+    layer = 'generators.target.encoder.3.norm'  # nothing is replaced: the middle one of the four norms that are used
+    assert cv2.imread(str(work_dir / f'exchange_map/image_1_{layer}.png')).size > 0
 
     tool = f'{get_installed_path("mmagic")}/.mim/tools/test.py'
     assert test(*options, 'model.generator.threshold=0', tool=tool, own_process=True) == scores
@@ -76,7 +88,8 @@ def test_train_and_test(run_tool, rooms, tmp_path):
     assert set(single) == {key for key in scores if not key.startswith('reshading/')}
     for key in ('L1', 'RMSE', 'PSNR', 'SSIM'):
         assert single[key] == single[f'edge_texture/{key}'] == pytest.approx(scores[f'edge_texture/{key}'], abs=1e-12)
-    assert cv2.imread(str(tmp_path / 'single' / name)).shape == (146, 4 * 132, 3)
+    (strip,) = tmp_path.glob(f'single/*/{name}')
+    assert cv2.imread(str(strip)).shape == (146, 4 * 132, 3)
 
 
 def test_missing_weights_are_reported_before_training(run_tool, rooms, tmp_path, monkeypatch):

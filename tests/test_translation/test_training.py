@@ -70,7 +70,7 @@ def train(rooms_with_unknown_depth, tmp_path, run_tool):
             (tmp_path / 'killer.py').write_text(KILLER)
             config += "custom_imports = dict(imports=['cen_mm.translation', 'killer'])\n"
         (tmp_path / 'config.py').write_text(config)
-        command = ['train.py', tmp_path / 'config.py', '--work-dir', tmp_path / work_dir]
+        command = ['train.py', tmp_path / 'config.py', '--verbose', '--work-dir', tmp_path / work_dir]
         command = [str(argument) for argument in (*command, *['--resume'] * resume, '--cfg-options', *options, *more)]
         if killed:
             env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))

@@ -1,104 +1,184 @@
-"""Writes a page about a run of segmentation or translation: scores of all branches, curves, exchange and images.
+"""Writes a page about runs of segmentation or translation: one HTML file that contains everything it shows.
 
 python tools/analysis_tools/report.py work_dirs/cen_refinenet_r18_rooms
+python tools/analysis_tools/report.py work_dirs/a work_dirs/b --out comparison.html
+
+It shows what tools/train.py and the last tools/test.py left in each work directory: scores of all branches and
+classes, curves, exchange, confusion matrix, best and worst samples, settings, versions and commands.
 """
 
 import argparse
-import html
-import json
+import base64
 import math
-import os
 from pathlib import Path
+from typing import Iterator, Optional
 
-from matplotlib.figure import Figure
+import cv2
+import numpy as np
+from jinja2 import Environment, FileSystemLoader  # torch requires jinja2
 from prettytable import PrettyTable
+from run_results import NO_SCORES, TITLES, RunResults, settings
 
-# Scores that are plotted in a separate panel, and the titles of the panels.
-CURVES = {
-    'mIoU': 'mean IoU, %',
-    'L1': 'L1',
-    'FID': 'FID, 8-bit images',
-    'FD-Lite0': 'FD-Lite0, 8-bit images',
-}
-MAX_IMAGES = 12
+from cen_mm.exchange import ENSEMBLE
+
+MAX_POINTS = 500  # of a curve
+MAX_COLUMNS = 60  # of the heat maps over the iterations
+MAX_WIDTH = 1000  # of a picture, in pixels
+NUM_SAMPLES = 4  # best samples, and as many worst samples
+NUM_CONFUSIONS = 8  # pairs of classes in the list of confusions
 
 
-def read_scalars(work_dir: Path) -> list[dict]:
-    """Reads the logs of all training runs in a work directory, in order.
+def curves(runs: list[RunResults]) -> Iterator[dict]:
+    """Yields one chart for losses, each score, the shares of channels below the threshold, and the learning rate."""
+    keys = list(dict.fromkeys(key for run in runs for row in run.rows for key in row))
+    validated = {key for run in runs for row in run.validations for key in row}
+    panels = {'losses': {key: key for key in keys if 'loss' in key}}
+    for key in keys:
+        if key in validated and key not in NO_SCORES:
+            branch, _, score = f'/{key}'.rpartition('/')
+            panels.setdefault(TITLES.get(score, score), {})[key] = branch[1:] or ENSEMBLE
+    shares = {key: key.split('/')[1] for key in keys if key.startswith('exchange/') and key.count('/') == 1}
+    panels['channels below the threshold, from 0 to 1'] = shares
+    panels['learning rate'] = {key: key for key in keys if key.split('.')[-1] in ('lr', 'base_lr')}
+    for title, labels in panels.items():
+        series = [
+            dict(
+                name=label,
+                run=run.name if len(runs) > 1 else '',
+                color=color,
+                dash=dash,
+                hidden=len(runs) > 1 and title == 'losses' and key not in ('loss', 'loss_gen'),
+                points=points(run.rows, key),
+            )
+            for dash, run in enumerate(runs)
+            for color, (key, label) in enumerate(labels.items())
+            if any(key in row for row in run.rows)
+        ]
+        if series:
+            yield dict(kind='lines', title=title, log=title == 'losses', series=series)
 
-    The log of a resumed run replaces the rows of earlier runs from its first iteration on.
+
+def points(rows: list[dict], key: str) -> list[tuple[int, float]]:
+    """Returns the steps and finite values of a curve, thinned out evenly from its last point."""
+    found = [(row['step'], row[key]) for row in rows if key in row and math.isfinite(row[key])]
+    return found[:: -max(len(found) // MAX_POINTS, 1)][::-1]
+
+
+def exchange_maps(run: RunResults) -> Iterator[dict]:
+    """Yields one chart per modality: share of the channels below the threshold, layers over iterations."""
+    rows = run.exchange_rows
+    rows = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_COLUMNS)).astype(int))]
+    for modality in run.exchange:
+        keys = [key for key in rows[-1] if key.count('/') > 1 and key.split('/')[-1] == modality]
+        layers = [key.split('/')[1] for key in keys]
+        while all('.' in layer for layer in layers) and len({layer.split('.')[0] for layer in layers}) == 1:
+            layers = [layer.partition('.')[2] for layer in layers]
+        yield dict(
+            kind='heat',
+            title=modality,
+            rows=layers,
+            columns=[f'iteration {row["step"]}' for row in rows],
+            ends=[rows[0]['step'], rows[-1]['step']],
+            values=[[100 * row[key] for row in rows] for key in keys],
+        )
+
+
+def confusion_map(run: RunResults) -> Optional[dict]:
+    """Chart of the confusion matrix in percent of the labels, with its largest entries beside the diagonal."""
+    if 'confusion' not in run.details:
+        return None
+    classes, matrix = run.details['classes'], np.array(run.details['confusion'])
+    values = 100 * matrix / matrix.sum(1, keepdims=True).clip(1)
+    wrong = [(values[i, j], classes[i], classes[j]) for i, j in zip(*np.nonzero(matrix)) if i != j]
+    return dict(
+        kind='heat',
+        square=True,
+        title='rows: label, columns: prediction of the ensemble',
+        rows=classes,
+        columns=classes,
+        values=values.tolist(),
+        counts=matrix.tolist(),
+        largest=sorted(wrong, reverse=True)[:NUM_CONFUSIONS],
+    )
+
+
+def class_bars(run: RunResults) -> list[tuple[str, list[tuple[str, float]]]]:
+    """Returns for each class its name and the score of every branch: IoU, or the first score of the metric."""
+    by_class = run.details.get('by_class', {})
+    key = next(iter(by_class.get(ENSEMBLE, {})), None)
+    return [
+        (name, [(branch, scores[key][i]) for branch, scores in by_class.items()])
+        for i, name in enumerate(run.details.get('classes', []))
+    ]
+
+
+def compare_settings(runs: list[RunResults]) -> list[tuple[str, list[tuple[str, Optional[str]]]]]:
+    """Lists the settings that differ from the base configs or between the runs.
+
+    Returns:
+        For each setting its name, and for each run its value and, if it differs, the value in the base configs.
     """
+    own = [settings(run.config) for run in runs]
+    bases = [run.base_settings() for run in runs]
+    bases = [mine if base is None else base for mine, base in zip(own, bases)]
     rows = []
-    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        new = [json.loads(line) for line in path.read_text().splitlines()]
-        first = min((row['step'] for row in new if any('loss' in key for key in row)), default=0)
-        rows = [row for row in rows if row['step'] < first] + new if first else rows
+    for key in sorted({key for values in (*own, *bases) for key in values}):
+        values = [mine.get(key, 'not set') for mine in own]
+        base_values = [base.get(key, 'not set') for base in bases]
+        if values != base_values or len(set(values)) > 1:
+            rows.append((key, [(a, None if a == b else b) for a, b in zip(values, base_values)]))
     return rows
 
 
-def read_test_scores(work_dir: Path) -> dict[str, float]:
-    """Reads the scores of the last run of tools/test.py. The result is empty if there is none."""
-    for path in sorted(work_dir.glob('*/*.json'), reverse=True):
-        scores = json.loads(path.read_text())
-        if any(key in scores for key in CURVES):
-            return scores
-    return {}
+def embed(path: Path) -> str:
+    """Returns a picture as a data URI, reduced to at most ``MAX_WIDTH``."""
+    picture = cv2.imread(str(path))
+    factor = min(1, MAX_WIDTH / picture.shape[1])
+    picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    data = cv2.imencode('.webp', picture, [cv2.IMWRITE_WEBP_QUALITY, 90])[1]
+    return f'data:image/webp;base64,{base64.b64encode(data).decode()}'
 
 
-def format_table(scores: dict[str, float]) -> PrettyTable:
-    """Formats the scores, with one row per branch."""
-    branches = list(dict.fromkeys(key.split('/')[0] for key in scores if '/' in key))
-    columns = [key for key in scores if any(f'{name}/{key}' in scores for name in branches)] or list(scores)
-    table = PrettyTable(['branch', *columns])
-    for name in (*branches, ''):
-        table.add_row([name or 'ensemble', *(f'{scores[f"{name}/{key}".lstrip("/")]:.4g}' for key in columns)])
-    return table
-
-
-def draw_curves(rows: list[dict], path: Path) -> None:
-    """Plots losses, scores, shares of channels below the threshold, and learning rates over the iterations."""
-    keys = sorted({key for row in rows for key in row})
-    layers = {key for key in keys if key.startswith('exchange/') and key.count('/') > 1}
-    panels = {'losses': [key for key in keys if 'loss' in key]}
-    for score, title in CURVES.items():
-        panels[title] = [key for key in keys if key.split('/')[-1] == score]
-    panels['channels below the threshold'] = [k for k in keys if k.startswith('exchange/') and k not in layers]
-    panels['learning rate'] = [key for key in keys if key.split('.')[-1] in ('lr', 'base_lr')]
-    panels = {title: keys for title, keys in panels.items() if keys}
-    figure = Figure(figsize=(12, 4 * math.ceil(len(panels) / 2)), layout='constrained')
-    for axis, (title, keys) in zip(figure.subplots(math.ceil(len(panels) / 2), 2, squeeze=False).flat, panels.items()):
-        for key in keys:
-            points = [(row['step'], row[key]) for row in rows if key in row]
-            axis.plot(*zip(*points), label=f'ensemble/{key}' if key in CURVES else key, marker='.')
-        axis.set(title=title, xlabel='iteration', yscale='log' if title == 'losses' else 'linear')
-        axis.legend(fontsize=8)
-    figure.savefig(path, dpi=80)
+def write_page(runs: list[RunResults], out: Path) -> None:
+    """Writes the page."""
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    environment.filters['embed'] = embed
+    tables = {}
+    for run in runs:
+        columns, rows = run.score_table()
+        tables.setdefault(columns, []).append((run, rows))
+    page = environment.get_template('report.html').render(
+        runs=runs,
+        tables=tables,
+        curves=list(curves(runs)),
+        exchange={run.name: list(exchange_maps(run)) for run in runs if run.exchange},
+        bars={run.name: bars for run in runs if (bars := class_bars(run))},
+        confusion={run.name: chart for run in runs if (chart := confusion_map(run))},
+        samples={run.name: run.best_and_worst(NUM_SAMPLES) for run in runs if run.details.get('samples', [])[1:]},
+        settings=compare_settings(runs),
+        versions=list(dict.fromkeys(name for run in runs for name in run.run.get('versions', {}))),
+        ensemble=ENSEMBLE,
+    )
+    out.write_text(page, encoding='utf-8')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('work_dir', type=Path, help='work directory of tools/train.py and tools/test.py')
+    parser.add_argument('work_dirs', nargs='+', type=Path, help='work directories of tools/train.py and tools/test.py')
+    parser.add_argument('--out', type=Path, help='HTML file to write (default: report.html in the first work dir)')
     args = parser.parse_args()
-    rows = read_scalars(args.work_dir)
-    if not rows:
-        raise SystemExit(f'{args.work_dir} has no */vis_data/scalars.json: give the work directory of a training run.')
-    draw_curves(rows, args.work_dir / 'curves.png')
-    scores = read_test_scores(args.work_dir)
-    page = [f'<h1>{html.escape(args.work_dir.name)}</h1>']
-    if scores:
-        page.append(format_table(scores).get_html_string(attributes={'border': '1', 'cellpadding': '4'}))
-    figures = [path for path in (args.work_dir / 'curves.png', args.work_dir / 'exchange.png') if path.exists()]
-    patterns = ('*/vis_data/vis_image/test_*.png', 'images/**/*.png')
-    images = sorted({path for pattern in patterns for path in args.work_dir.glob(pattern)})
-    for path in (*figures, *images[:MAX_IMAGES]):
-        page.append(f'<p><img src="{html.escape(os.path.relpath(path, args.work_dir))}" style="max-width:100%"></p>')
-    report = args.work_dir / 'report.html'
-    report.write_text('<!doctype html><meta charset="utf-8">\n' + '\n'.join(page) + '\n')
-    if scores:
-        print(format_table(scores))
-    if images:
-        print(f'images: {images[0].parent}')
-    print(f'page:   {report}')
+    runs = [RunResults(work_dir) for work_dir in args.work_dirs]
+    if len({run.name for run in runs}) < len(runs):
+        for run in runs:
+            run.name = str(run.work_dir)
+    out = args.out or args.work_dirs[0] / 'report.html'
+    write_page(runs, out)
+    for run in runs:
+        columns, rows = run.score_table()
+        table = PrettyTable(['branch', *columns])
+        table.add_rows([[name, *values] for name, values in rows])
+        print(f'{run.name}: {run.summary()}\n{table}')
+    print(f'page: {out}')
 
 
 if __name__ == '__main__':

@@ -18,20 +18,19 @@ camera. If the depth files were cropped, subtract the columns and rows that were
   --crop border  --camera 518.8579 519.4696 318.5824 247.7362  (7 columns, 6 rows)
   --crop valid   --camera 518.8579 519.4696 285.5824 209.7362  (40 columns, 44 rows)
 For files resized by the factor s, give FX * s, FY * s, (CX - 0.5) * s + 0.5 and (CY - 0.5) * s + 0.5.
+If each image has its own camera, give a file with a line `NAME FX FY CX CY` for each, as sunrgbd.py writes it:
+  python tools/dataset_converters/hha.py data/sunrgbd/depth data/sunrgbd/hha --cameras data/sunrgbd/cameras.txt
 The command is resumable.
 """
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Optional, Sequence
 
 import cv2
 import numpy as np
-from mmengine.utils import ProgressBar
-from preparation import record_settings, run, save
+from preparation import convert_all, record_settings, run, save
 
 from cen_mm.datasets.nyudv2 import DEPTH_SCALE
 
@@ -134,7 +133,27 @@ def read_depth(path: Path, depth_scale: float) -> np.ndarray:
     return depth / depth_scale
 
 
-def convert_image(path: Path, hha: Path, raw: Optional[Path], depth_scale: float, camera: Sequence[float]) -> bool:
+def read_cameras(path: Path) -> dict[str, list[float]]:
+    """Reads FX, FY, CX, CY of each image, by its name without suffix."""
+    if not path.is_file():
+        raise ValueError(f'{path} does not exist: run sunrgbd.py, which writes it, or give another file.')
+    cameras = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            name, fx, fy, cx, cy = line.split()
+            cameras[name] = [float(value) for value in (fx, fy, cx, cy)]
+            if not min(cameras[name][:2]) > 0:
+                raise ValueError
+        except ValueError:
+            raise ValueError(
+                f'{path}, line {number} is {line!r}: write NAME FX FY CX CY, with FX and FY above 0.'
+            ) from None
+    return cameras
+
+
+def convert_image(
+    path: Path, hha: Path, raw: Optional[Path], depth_scale: float, cameras: dict[str, Sequence[float]]
+) -> bool:
     """Writes the HHA image of a depth file, unless it exists and is complete. Returns whether it existed."""
     depth, out = read_depth(path, depth_scale), hha / path.name
     measured = depth if raw is None else read_depth(raw / path.name, depth_scale)
@@ -148,12 +167,18 @@ def convert_image(path: Path, hha: Path, raw: Optional[Path], depth_scale: float
         image = cv2.imread(str(out), cv2.IMREAD_UNCHANGED)  # None if the file is truncated
         if image is not None and image.dtype == np.uint8 and image.shape == (*depth.shape, 3):
             return True
-    save(out, compute_hha(depth, measured > 0, camera)[..., ::-1])
+    save(out, compute_hha(depth, measured > 0, cameras[path.stem])[..., ::-1])
     return False
 
 
 def convert(
-    depth: Path, hha: Path, depth_scale: float, camera: Sequence[float], raw: Optional[Path], workers: int
+    depth: Path,
+    hha: Path,
+    depth_scale: float,
+    camera: Sequence[float],
+    cameras: Optional[Path],
+    raw: Optional[Path],
+    workers: int,
 ) -> None:
     """Computes the HHA images of all depth files in a folder.
 
@@ -161,31 +186,28 @@ def convert(
         depth: folder of the 16-bit depth files.
         hha: folder to write to.
         depth_scale: depth units per meter.
-        camera: FX, FY, CX, CY.
+        camera: FX, FY, CX, CY of all images.
+        cameras: file with FX, FY, CX, CY of each image, instead of ``camera``.
         raw: folder of the depth files before in-painting, with the same names.
         workers: number of processes.
 
     Raises:
         ValueError: if an option is out of range, or a file is missing or has unexpected content.
     """
-    for name, value in (('--depth-scale', depth_scale), ('FX', camera[0]), ('FY', camera[1]), ('--workers', workers)):
+    for name, value in (('--depth-scale', depth_scale), ('FX', camera[0]), ('FY', camera[1])):
         if not value > 0:
             raise ValueError(f'{name} is {value:g}: give a number above 0.')
     paths = sorted(depth.glob('*.png'))
     if not paths:
         raise ValueError(f'{depth} contains no .png files: give the folder of the depth files.')
-    settings = dict(data_set='HHA', depth_scale=depth_scale, camera=list(camera), raw=raw is not None)
+    by_name = read_cameras(cameras) if cameras else {path.stem: camera for path in paths}
+    if missing := [path.name for path in paths if path.stem not in by_name]:
+        raise ValueError(f'{cameras} has no camera for {missing[0]}: add a line NAME FX FY CX CY.')
+    used = cameras.name if cameras else list(camera)
+    settings = dict(data_set='HHA', depth_scale=depth_scale, camera=used, raw=raw is not None)
     record_settings(hha, settings, (hha / path.name for path in paths))
-    write = partial(convert_image, hha=hha, raw=raw, depth_scale=depth_scale, camera=camera)
-    bar, reused = ProgressBar(len(paths)), 0
-    try:
-        # spawn, not fork: a forked child of a process with threads (of torch or OpenCV) may wait for a lock forever
-        with ProcessPoolExecutor(workers, get_context('spawn'), cv2.setNumThreads, (1,)) as pool:
-            for existed in (pool.map if workers > 1 else map)(write, paths):
-                reused += existed
-                bar.update()
-    finally:
-        print()  # ends the line of the progress bar
+    write = partial(convert_image, hha=hha, raw=raw, depth_scale=depth_scale, cameras=by_name)
+    reused = convert_all(write, paths, workers)
     print(f'{len(paths)} images in {hha}, {reused} of them existed before.')
 
 
@@ -194,9 +216,11 @@ def main() -> None:
     parser.add_argument('depth', type=Path, metavar='DEPTH_FOLDER', help='folder of the (in-painted) depth files')
     parser.add_argument('hha', type=Path, metavar='HHA_FOLDER', help='folder to write to')
     parser.add_argument('--depth-scale', type=float, default=DEPTH_SCALE, help='depth units per meter (default: 5000)')
-    parser.add_argument(
+    camera = parser.add_mutually_exclusive_group()
+    camera.add_argument(
         '--camera', type=float, nargs=4, default=NYU_CAMERA, metavar=('FX', 'FY', 'CX', 'CY'), help='see above'
     )
+    camera.add_argument('--cameras', type=Path, metavar='FILE', help='file with the camera of each image, see above')
     parser.add_argument('--raw', type=Path, metavar='RAW_DEPTH_FOLDER', help='folder of the depth before in-painting')
     parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
     run(parser, convert)

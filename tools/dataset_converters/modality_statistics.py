@@ -36,7 +36,8 @@ class Moments:
         values = image.reshape(len(image), -1).astype(np.float64)
         self.pixels += values.shape[1]
         if modality.invalid is not None or np.dtype(modality.dtype).kind == 'f':
-            values = values[:, (values != np.reshape(modality.pad_val, (-1, 1))).any(axis=0)]
+            pad_val = np.reshape(modality.pad_val, (-1, 1)).astype(image.dtype)  # 31.72 is not the float32 number
+            values = values[:, (values != pad_val).any(axis=0)]
         self.valid += values.shape[1]
         self.total = self.total + values.sum(axis=1)
         self.squares = self.squares + (values**2).sum(axis=1)

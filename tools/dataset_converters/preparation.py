@@ -3,9 +3,11 @@
 import argparse
 import json
 import os
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterable, Iterator, NamedTuple, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, NamedTuple, Sequence, Union
 
 import cv2
 import numpy as np
@@ -156,6 +158,34 @@ def prepare(
         f'depth from {nearest / DEPTH_SCALE:.2f} to {farthest / DEPTH_SCALE:.2f} m at {DEPTH_SCALE} units per meter, '
         f'{missing / pixels.sum():.1%} missing'
     )
+
+
+def convert_all(write: Callable[[Any], bool], items: Sequence, workers: int) -> int:
+    """Writes the files of each item in several processes, with a progress bar.
+
+    Args:
+        write: writes the files of an item, unless they exist. Returns whether they existed.
+        items: the items, such as paths.
+        workers: number of processes.
+
+    Returns:
+        Number of items whose files existed.
+
+    Raises:
+        ValueError: if ``workers`` is less than 1, or the files of an item cannot be written.
+    """
+    if workers < 1:
+        raise ValueError(f'--workers is {workers}: give a number above 0.')
+    bar, reused = ProgressBar(len(items)), 0
+    try:
+        # spawn, not fork: a forked child of a process with threads (of torch or OpenCV) may wait for a lock forever
+        with ProcessPoolExecutor(workers, get_context('spawn'), cv2.setNumThreads, (1,)) as pool:
+            for existed in (pool.map if workers > 1 else map)(write, items):
+                reused += existed
+                bar.update()
+    finally:
+        print()  # ends the line of the progress bar
+    return reused
 
 
 def record_settings(out: Path, settings: dict, content: Iterable[Path]) -> None:

@@ -2,14 +2,15 @@
 
 python tools/dataset_converters/sunrgbd.py SUNRGBD data/sunrgbd --meta SUNRGBDtoolbox
 
-It reads three files of the toolbox: SUNRGBDMeta.mat (the files of image i), SUNRGBD2Dseg.mat (the label of image i,
-`seglabel`: 0 for unlabeled, classes 1 to 37) and allsplit.mat (folders of the 5285 training and 5050 test images).
+It reads three files of the toolbox: SUNRGBDMeta.mat (the files and the camera of image i), SUNRGBD2Dseg.mat (the label
+of image i, `seglabel`: 0 for unlabeled, classes 1 to 37) and allsplit.mat (folders of the 5285 training and 5050 test
+images).
 
-The output folder contains rgb/NNNNNN.jpg (copies of the JPEG files), masks/NNNNNN.png, depth/NNNNNN.png, train.txt and
-val.txt (the test images). NNNNNN is the number of the image in SUNRGBDMeta.mat, starting at 1. Masks contain classes 0
-to 36, and 255 for unlabeled pixels. Depth is 16-bit, with 5000 depth units per meter as in NYUDv2. Like
-read3dPoints.m of the toolbox, the converter rotates the bits of the source by three, which gives millimeters, and
-limits depth to 8 m. The command is resumable.
+The output folder contains rgb/NNNNNN.jpg (copies of the JPEG files), masks/NNNNNN.png, depth/NNNNNN.png, train.txt,
+val.txt (the test images), and cameras.txt for hha.py (`NNNNNN FX FY CX CY` in pixels). NNNNNN is the number of the
+image in SUNRGBDMeta.mat, starting at 1. Masks contain classes 0 to 36, and 255 for unlabeled pixels. Depth is 16-bit,
+with 5000 depth units per meter as in NYUDv2. Like read3dPoints.m of the toolbox, the converter rotates the bits of the
+source by three, which gives millimeters, and limits depth to 8 m. The command is resumable.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from preparation import Sample, open_hdf5, prepare, read_mat, run
+from preparation import Sample, open_hdf5, prepare, read_mat, run, save
 
 from cen_mm.datasets.nyudv2 import DEPTH_SCALE
 from cen_mm.datasets.sunrgbd import CLASSES
@@ -39,11 +40,14 @@ def relative(path: str) -> str:
     return posixpath.normpath(path).partition('/SUNRGBD/')[2]
 
 
-def read_folders(meta: Path) -> tuple[list[str], list[str], list[str], list[str]]:
-    """Reads folder, color file name, depth file name and split ('train' or 'val') of all images, in label order."""
+def read_folders(meta: Path) -> tuple[list[str], list[str], list[str], list[np.ndarray], list[str]]:
+    """Reads folder, color file name, depth file name, camera and split ('train' or 'val') of all images.
+
+    They are in the order of the labels. A camera is the matrix ((FX, 0, CX), (0, FY, CY), (0, 0, 1)).
+    """
     path = find(meta, 'SUNRGBDMeta.mat')
     images = np.atleast_1d(read_mat(path, 'SUNRGBDMeta')[0])
-    for field in ('rgbpath', 'rgbname', 'depthname'):
+    for field in ('rgbpath', 'rgbname', 'depthname', 'K'):
         if not hasattr(images[0], field):
             raise ValueError(f'{path} has no field {field} in SUNRGBDMeta: give the official SUNRGBDMeta.mat.')
     folders = [posixpath.dirname(posixpath.dirname(relative(image.rgbpath))) for image in images]
@@ -57,7 +61,8 @@ def read_folders(meta: Path) -> tuple[list[str], list[str], list[str], list[str]
         )
     train = set(lists[0])
     splits = ['train' if folder in train else 'val' for folder in folders]
-    return folders, [image.rgbname for image in images], [image.depthname for image in images], splits
+    rgb_names, depth_names, cameras = ([getattr(image, f) for image in images] for f in ('rgbname', 'depthname', 'K'))
+    return folders, rgb_names, depth_names, cameras, splits
 
 
 def read_depth(path: Path) -> np.ndarray:
@@ -80,7 +85,7 @@ def convert(root: Path, out: Path, meta: Path, depth: str) -> None:
     Raises:
         ValueError: if a file is missing or has unexpected content.
     """
-    folders, rgb_names, depth_names, splits = read_folders(meta)
+    folders, rgb_names, depth_names, cameras, splits = read_folders(meta)
     rgb_files = [root / folder / 'image' / name for folder, name in zip(folders, rgb_names)]
     depth_files = [root / folder / depth / name for folder, name in zip(folders, depth_names)]
     for path in (*rgb_files, *depth_files):
@@ -110,6 +115,11 @@ def convert(root: Path, out: Path, meta: Path, depth: str) -> None:
             for number, split in enumerate(splits, start=1)
         ]
         prepare(out, dict(data_set='SUN RGB-D', depth=depth), samples, read, CLASSES, dict(train=5285, val=5050))
+        lines = [
+            f'{number:06d} {fx} {fy} {cx} {cy}\n'
+            for number, ((fx, _, cx), (_, fy, cy), _) in enumerate(cameras, start=1)
+        ]
+        save(out / 'cameras.txt', ''.join(lines).encode())
 
 
 def main() -> None:

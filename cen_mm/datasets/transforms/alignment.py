@@ -5,6 +5,7 @@ from typing import Optional
 import mmcv
 import numpy as np
 
+from ..files import BadFileError
 from ..modality import Modality
 
 
@@ -22,14 +23,16 @@ def match_size(
         settings: settings of the image. It is resized if its ``resize`` is True.
 
     Raises:
-        ValueError: if the sizes differ and ``resize`` is False, or there are no settings.
+        BadFileError: if the sizes differ and ``resize`` is False, or there are no settings.
     """
     if image.shape[:2] == shape:
         return image
     if settings is not None and settings.resize:
         return mmcv.imresize(image, shape[::-1], interpolation=settings.interpolation)
     hint = f', or set resize=True for {name} in the data set if they are aligned' if settings is not None else ''
-    raise ValueError(
-        f'{paths[name]} is {image.shape[1]}x{image.shape[0]}, but {paths[first]} is {shape[1]}x{shape[0]}: align '
-        f'{name} with {first} and save both in the same size{hint}.'
+    raise BadFileError(
+        paths[name],
+        'size',
+        f'is {image.shape[1]}x{image.shape[0]}, but {paths[first]} is {shape[1]}x{shape[0]}: align {name} with '
+        f'{first} and save both in the same size{hint}.',
     )

@@ -1,13 +1,15 @@
 """Transforms that load the modalities and the labels, and check them."""
 
+import io
 from typing import Optional
 
-import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmengine import fileio
+from PIL import Image
 
 from ...registry import TRANSFORMS
+from ..files import BadFileError
+from ..modality import FORMATS, Modality, check_size, decoding, image_size, read_bounded
 from .alignment import match_size
 
 
@@ -26,7 +28,8 @@ class LoadModalities(BaseTransform):
         backend_args: arguments of mmengine's file backend.
 
     Raises:
-        ValueError: if a file cannot be decoded or differs from its settings, or if the files differ in size.
+        BadFileError: if a file cannot be read or decoded, differs from its settings, or differs in size from the first
+            one.
     """
 
     def __init__(self, backend_args: Optional[dict] = None):
@@ -39,6 +42,13 @@ class LoadModalities(BaseTransform):
         for name in (first, *(name for name in paths if name != first)):
             image = settings[name].load(paths[name], name, name == 'rgb', self.backend_args)
             shape = shape or image.shape[:2]
+            if name == 'rgb' and settings[name].channels is None and image.shape[2:] not in ((), (3,)):
+                raise BadFileError(
+                    paths[name],
+                    'channels',
+                    f'has {image.shape[2]} channels, but rgb has 3: save it without the others, or set '
+                    'channels=[0, 1, 2] for rgb in the data set to ignore them.',
+                )
             results[name] = match_size(image, shape, name, first, paths, settings[name])
         results['modality_fields'] = {name: settings[name] for name in paths if name != 'rgb'}
         image = results.pop('rgb', None)
@@ -68,8 +78,9 @@ class LoadLabels(BaseTransform):
         backend_args: arguments of mmengine's file backend.
 
     Raises:
-        ValueError: if there is no label for training, the file is not an 8-bit one-channel image or differs from the
-            image in size, or contains a class that the data set does not have.
+        ValueError: if there is no label for training.
+        BadFileError: if the file cannot be read or decoded, is not an 8-bit one-channel image, contains a class that
+            the data set does not have, or differs from the image in size.
     """
 
     def __init__(self, augment: bool = True, crop_to_label: bool = False, backend_args: Optional[dict] = None):
@@ -83,28 +94,39 @@ class LoadLabels(BaseTransform):
                 raise ValueError('The data set has no labels, but training needs them: set label in the data set.')
             return results
         path = results['seg_map_path']
-        label = self._classes(path, self._read(path, results.get('label_settings')), results)
+        label = self.map_classes(path, self.read(results), results)
         self._align(path, label.shape, results)
         results['gt_seg_map'] = label
         if self.augment:
             results['seg_fields'].append('gt_seg_map')
         return results
 
-    def _read(self, path: str, settings) -> np.ndarray:
-        content = fileio.get(path, backend_args=self.backend_args)
-        label = mmcv.imfrombytes(content, flag='unchanged', backend='pillow')  # class indices of palette images
-        if label.ndim == 3 and settings is not None and settings.channels:
-            order = [2, 1, 0, 3] if label.shape[2] >= 3 else [0, 1]  # mmcv returns BGR
-            label = label[..., order[settings.channels[0]]]
+    def read(self, results: dict) -> np.ndarray:
+        """Reads the label file, ``(H, W)`` uint8, with the values of the file."""
+        path, settings = results['seg_map_path'], results.get('label_settings') or Modality()
+        content = read_bounded(path, self.backend_args, settings.max_pixels)
+        with decoding(path):
+            check_size(path, *image_size(content), max_pixels=settings.max_pixels)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                image.verify()  # PNG to its end, also if a package has set LOAD_TRUNCATED_IMAGES
+            # Pillow, because OpenCV replaces the class indices of palette images by colors.
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                label, lossy = np.array(image), image.format == 'JPEG'
+        if lossy:
+            raise BadFileError(path, 'type', 'is a JPEG file, which changes classes: save labels as 8-bit PNG.')
+        if label.ndim == 3 and settings.channels and settings.channels[0] < label.shape[2]:
+            label = label[..., settings.channels[0]]
         if label.dtype != np.uint8 or label.ndim != 2:
-            raise ValueError(
-                f'{path} is {label.dtype} {label.shape}: save labels as 8-bit PNG with one channel, or select one '
-                "with label=dict(path='..', channels=[0]) in the data set."
+            raise BadFileError(
+                path,
+                'type',
+                f'is {label.dtype} {label.shape}: save labels as 8-bit PNG with one channel, or select one with '
+                "label=dict(path='..', channels=[0]) in the data set.",
             )
         return label
 
     @staticmethod
-    def _classes(path: str, label: np.ndarray, results: dict) -> np.ndarray:
+    def map_classes(path: str, label: np.ndarray, results: dict) -> np.ndarray:
         """Converts the values of the file to classes, and 255 for unlabeled pixels."""
         if results.get('file_label_map') is not None:
             table = np.full(256, 255, np.uint8)
@@ -118,9 +140,11 @@ class LoadLabels(BaseTransform):
         num_raw_classes = len(label_map) if label_map else results['num_classes']
         highest = label[label != 255].max(initial=0)
         if highest >= num_raw_classes:
-            raise ValueError(
-                f'{path} contains label {highest}, but the classes are 0 to {num_raw_classes - 1} and 255 is '
-                'unlabeled: convert the labels, or list all classes of the data set in its METAINFO.'
+            raise BadFileError(
+                path,
+                'label',
+                f'contains label {highest}, but the classes are 0 to {num_raw_classes - 1} and 255 is unlabeled: '
+                'convert the labels, or list all classes of the data set in its METAINFO.',
             )
         if label_map:
             table = np.full(256, 255, np.uint8)
@@ -134,9 +158,8 @@ class LoadLabels(BaseTransform):
         top, left = ((have - want) // 2 for have, want in zip(shape, size))
         if (top < 0 or left < 0) or (size != shape and not self.crop_to_label):
             fix = 'save it in the size of the image' + (' or of its center region.' if self.crop_to_label else '.')
-            raise ValueError(
-                f'{path} is {size[1]}x{size[0]}, but its image {results["img_path"]} is {shape[1]}x{shape[0]}: {fix}'
-            )
+            image = f'its image {results["img_path"]} is {shape[1]}x{shape[0]}'
+            raise BadFileError(path, 'size', f'is {size[1]}x{size[0]}, but {image}: {fix}')
         if size != shape:
             for key in ('img', *results['modality_fields']):
                 results[key] = results[key][top : top + size[0], left : left + size[1]]

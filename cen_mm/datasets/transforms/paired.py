@@ -6,6 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
+from ..files import BadFileError
 from .alignment import match_size
 
 
@@ -21,7 +22,7 @@ class LoadPairedImages(BaseTransform):
         backend_args: arguments of mmengine's file backend.
 
     Raises:
-        ValueError: if a file cannot be decoded or differs from its settings, the images differ in size, or the mask
+        BadFileError: if a file cannot be decoded or differs from its settings, the images differ in size, or the mask
             has several channels.
     """
 
@@ -52,9 +53,7 @@ class LoadPairedImages(BaseTransform):
         path, settings, name = results['mask_path'], results['mask_settings'], 'mask'
         mask = settings.load(path, name, backend_args=self.backend_args)
         if mask.ndim != 2:
-            raise ValueError(
-                f'{path} has {mask.shape[2]} channels, but a mask has one: select it with channels=[0] for mask in '
-                'the data set.'
-            )
+            text = 'but a mask has one: select it with channels=[0] for mask in the data set.'
+            raise BadFileError(path, 'channels', f'has {mask.shape[2]} channels, {text}')
         mask = match_size(mask, shape, name, first, {**paths, name: path}, settings)
         return {results['target']: (mask == 0) * np.uint8(255)}

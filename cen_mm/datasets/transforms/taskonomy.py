@@ -6,6 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
+from ..files import BadFileError
 from ..modality import read_image
 from ..taskonomy import DEPTH_MISSING, EDGE_MAX
 from .alignment import match_size
@@ -37,8 +38,8 @@ class LoadTaskonomyImages(BaseTransform):
     ``missing``, ``ori_shape``, ``img_shape``.
 
     Raises:
-        ValueError: if a file cannot be decoded or does not have the bit depth of its modality, or if the images differ
-            in size.
+        BadFileError: if a file cannot be read or decoded, does not have the bit depth or the channels of its modality,
+            or differs in size from the first one.
     """
 
     def transform(self, results: dict) -> dict:
@@ -51,12 +52,15 @@ class LoadTaskonomyImages(BaseTransform):
             image = read_image(path)
             if name in SIXTEEN_BIT:
                 if image.dtype != np.uint16 or image.ndim != 2:
-                    raise ValueError(f'{path} is {image.dtype} {image.shape}: save {name} as 16-bit with one channel.')
+                    text = f'is {image.dtype} {image.shape}: save {name} as 16-bit with one channel.'
+                    raise BadFileError(path, 'type', text)
                 if name not in EDGE_MAX and (image == DEPTH_MISSING).any():
                     results['missing'][name] = np.where(image == DEPTH_MISSING, np.uint8(255), np.uint8(0))
                 image = to_8_bit_table(name)[image]
             elif image.dtype != np.uint8:
-                raise ValueError(f'{path} is {image.dtype}: save {name} as 8-bit.')
+                raise BadFileError(path, 'type', f'is {image.dtype}: save {name} as 8-bit.')
+            elif image.shape[2:] == (2,):
+                raise BadFileError(path, 'channels', f'has 2 channels: save {name} with one or three.')
             shape = shape or image.shape[:2]
             image = image if image.ndim == 2 else image[..., :3]
             results['images'][name] = match_size(image, shape, name, first, paths)

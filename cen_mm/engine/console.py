@@ -1,0 +1,140 @@
+"""Short console output for commands: progress, scores, warnings, and where the files are. The log has everything."""
+
+import logging
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Optional, Sequence
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.runner import IterBasedTrainLoop, Runner
+from prettytable import PrettyTable
+
+from ..registry import HOOKS
+
+# Warnings of mmengine about its own code, which users cannot change.
+OWN_WARNINGS = ('The prefix is not set in metric class', '"FileClient" will be deprecated', '"HardDiskBackend" is the')
+
+
+PACKAGES = {'mmengine', 'mmcv', 'mmseg', 'mmagic', 'mmpretrain', 'cen_mm'}
+
+
+def is_for_console(record: logging.LogRecord) -> bool:
+    """Selects warnings, messages of the user's own code, and messages with ``extra=dict(console=True)``."""
+    if record.levelno >= logging.WARNING:
+        return not record.getMessage().startswith(OWN_WARNINGS)
+    source = Path(record.pathname)
+    is_own_code = PACKAGES.isdisjoint(source.parts) or source.stem == 'early_stopping_hook'
+    return is_own_code or getattr(record, 'console', False)
+
+
+class ConsoleRunner(Runner):
+    """mmengine's runner, whose console shows what :func:`is_for_console` selects. The log file is unchanged."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        logger.handlers[0].addFilter(is_for_console)  # the first handler writes to the console
+        return logger
+
+
+def format_scores(scores: dict[str, float]) -> PrettyTable:
+    """Formats scores named ``'rgb/mIoU'`` and, for the ensemble, ``'mIoU'``, with one row per branch."""
+    branches = list(dict.fromkeys(key.split('/')[0] for key in scores if '/' in key))
+    columns = [key for key in scores if any(f'{name}/{key}' in scores for name in branches)] or list(scores)
+    table = PrettyTable(['branch', *columns])
+    for name in (*branches, ''):
+        table.add_row([name or 'ensemble', *(f'{scores[f"{name}/{key}".lstrip("/")]:.4g}' for key in columns)])
+    return table
+
+
+@HOOKS.register_module()
+class ConsoleHook(Hook):
+    """Prints a line per epoch, the scores of each evaluation, and at the end the checkpoint and the next command.
+
+    An iteration-based run has a line per hundredth of its iterations instead. A terminal also shows the progress
+    between these lines.
+
+    Args:
+        test_command: command that tests a checkpoint, such as ``'python tools/test.py CONFIG'``. The checkpoint is
+            appended.
+    """
+
+    priority = 'LOWEST'  # after CheckpointHook, which selects the best checkpoint
+
+    def __init__(self, test_command: str):
+        self.test_command = test_command
+        self._shown = 0.0  # time when the progress was shown, in seconds
+
+    def before_train(self, runner: Runner) -> None:
+        dataset, batch_size = runner.train_dataloader.dataset, runner.train_dataloader.batch_size
+        self._print(f'training on {len(dataset)} samples in batches of {batch_size}, log: {_log_file(runner)}')
+        if runner.iter > 0:
+            self._print(f'resumed at epoch {runner.epoch}, iteration {runner.iter}')
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None
+    ) -> None:
+        scalars, eta = runner.message_hub.log_scalars, runner.message_hub.get_info('eta')
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            done, is_last = f'iteration {runner.iter + 1}/{runner.max_iters}', True
+            keep = (runner.iter + 1) % max(1, runner.max_iters // 100) == 0
+        else:
+            done = f'epoch {runner.epoch + 1}/{runner.max_epochs}'
+            keep = is_last = batch_idx + 1 == len(runner.train_dataloader)
+        parts = [done if is_last else f'{done} [{batch_idx + 1}/{len(runner.train_dataloader)}]']
+        for key in ('train/loss', 'train/loss_gen'):
+            if key in scalars:
+                parts.append(f'loss {scalars[key].mean(10):.4g}')
+        if 'train/replaced' in scalars:
+            parts.append(f'replaced channels {100 * scalars["train/replaced"].current():.0f} %')
+        parts.append(f'{timedelta(seconds=int(eta))} left')
+        self._progress('  '.join(parts), keep)
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[Sequence] = None
+    ) -> None:
+        self._progress(f'validation [{batch_idx + 1}/{len(runner.val_dataloader)}]')
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[Sequence] = None
+    ) -> None:
+        self._progress(f'test [{batch_idx + 1}/{len(runner.test_dataloader)}]')
+
+    def after_val_epoch(self, runner: Runner, metrics: Optional[dict[str, float]] = None) -> None:
+        if metrics:
+            self._print(str(format_scores(metrics)))
+
+    def after_test_epoch(self, runner: Runner, metrics: Optional[dict[str, float]] = None) -> None:
+        self.after_val_epoch(runner, metrics)
+        self._print(f'log: {_log_file(runner)}')
+
+    def after_train(self, runner: Runner) -> None:
+        info = runner.message_hub.runtime_info
+        names = [key[len('best_ckpt') :] for key in info if key.startswith('best_ckpt')]
+        for name in names:
+            self._print(f'best score{name.replace("_", " ")}: {info["best_score" + name]:.4g}')
+        checkpoint = info[f'best_ckpt{names[0]}'] if names else info.get('last_ckpt')
+        if checkpoint is not None:
+            checkpoint = Path(checkpoint).absolute()
+            self._print(f'checkpoint: {checkpoint}', f'next: {self.test_command} {checkpoint}')
+
+    def _progress(self, line: str, keep: bool = False) -> None:
+        """Prints a line. Without ``keep``, the next one replaces it, and only a terminal shows it, once per second."""
+        if keep:
+            self._print(line)
+        elif sys.stdout.isatty() and is_main_process() and time.time() - self._shown > 1:
+            print(f'\r\033[K{line}', end='', flush=True)
+            self._shown = time.time()
+
+    @staticmethod
+    def _print(*lines: str) -> None:
+        if is_main_process():
+            clear = '\r\033[K' if sys.stdout.isatty() else ''
+            print(*(clear + line for line in lines), sep='\n', flush=True)
+
+
+def _log_file(runner: Runner) -> Path:
+    return Path(runner.log_dir, f'{runner.timestamp}.log').absolute()

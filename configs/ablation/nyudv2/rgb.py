@@ -1,0 +1,8 @@
+# RGB only: with one modality, there is nothing to exchange.
+_base_ = 'cen.py'
+modality = _base_.data_preprocessor.modalities.rgb
+model = dict(
+    data_preprocessor=dict(modalities=dict(_delete_=True, rgb=modality)),
+    backbone=dict(exchange=None),
+    sparsity=None,
+)

@@ -1,0 +1,42 @@
+"""The console shows warnings, messages of the user's own code, and one line per epoch; the log file shows all."""
+
+import logging
+from pathlib import Path
+
+import mmengine
+import pytest
+
+import cen_mm
+from cen_mm.engine import format_scores
+from cen_mm.engine.console import is_for_console
+
+RUNNER = str(Path(mmengine.__file__).with_name('runner') / 'runner.py')
+EARLY_STOPPING = str(Path(mmengine.__file__).with_name('hooks') / 'early_stopping_hook.py')
+OURS = str(Path(cen_mm.__file__).with_name('engine') / 'stage_lr.py')
+
+
+@pytest.mark.parametrize(
+    ('level', 'path', 'message', 'shown'),
+    [
+        (logging.INFO, RUNNER, 'Config:\nmodel = dict()', False),
+        (logging.INFO, OURS, 'Parameter group', False),
+        (logging.INFO, EARLY_STOPPING, 'the monitored metric did not improve', True),
+        (logging.INFO, '/home/user/my_hook.py', 'my message', True),
+        (logging.WARNING, RUNNER, 'a key is unexpected', True),
+        (logging.WARNING, RUNNER, '"FileClient" will be deprecated in future.', False),
+    ],
+)
+def test_selection_of_records(level, path, message, shown):
+    assert is_for_console(logging.LogRecord('mmengine', level, path, 1, message, (), None)) == shown
+
+
+def test_a_message_can_ask_for_the_console():
+    record = logging.LogRecord('mmengine', logging.INFO, OURS, 1, 'a table', (), None)
+    record.console = True  # as logger.info(.., extra=dict(console=True)) does
+    assert is_for_console(record)
+
+
+def test_table_of_scores():
+    scores = {'rgb/mIoU': 1.5, 'depth/mIoU': 2.25, 'mIoU': 30.0, 'time': 0.1}
+    rows = [line.replace(' ', '') for line in format_scores(scores).get_string().splitlines()]
+    assert [row for row in rows if '---' not in row] == ['|branch|mIoU|', '|rgb|1.5|', '|depth|2.25|', '|ensemble|30|']
