@@ -10,6 +10,7 @@ from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
 from ..exchange import ENSEMBLE, stack_modalities
+from ..exchange.exchange import split_modalities
 from ..registry import MODELS
 from .losses import head_losses
 from .segmentor import CENSegmentor
@@ -132,7 +133,8 @@ class _Fusion(BaseModule):
         raise NotImplementedError
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(stage(torch.cat(x.chunk(self.num_modalities), 1)) for stage, x in zip(self.stages, maps))
+        parts = (split_modalities(x, self.num_modalities) for x in maps)
+        return tuple(stage(torch.cat(part, 1)) for stage, part in zip(self.stages, parts))
 
     def loss(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
         """Computes losses in addition to those of the head."""
