@@ -39,6 +39,11 @@ class ConsoleRunner(Runner):
         logger.handlers[0].addFilter(is_for_console)  # the first handler writes to the console
         return logger
 
+    def dump_config(self) -> None:
+        """Writes the config into the work directory; a test keeps that of the training run."""
+        if self._train_dataloader is not None or not list(Path(self.work_dir).glob('*.py')):
+            super().dump_config()
+
 
 def format_scores(scores: dict[str, float]) -> PrettyTable:
     """Formats scores named ``'rgb/mIoU'`` and, for the ensemble, ``'mIoU'``, with one row per branch."""
