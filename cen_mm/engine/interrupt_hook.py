@@ -40,9 +40,12 @@ class InterruptHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
 
-    def after_train(self, runner: Runner) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+    def restore_signals(self, runner: Runner) -> None:
+        """Restores the handlers of the signals. ResumableTrainLoop calls it when training ends or fails."""
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
+
+    after_train = restore_signals  # called by the loops of mmengine
 
     def _note(self, number: int, frame: Any) -> None:
         if self._signal and not is_distributed():  # torchrun passes the signal on, so its processes get it twice

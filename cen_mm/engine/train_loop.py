@@ -34,6 +34,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def run(self) -> nn.Module:
         """Trains and validates."""
+        try:
+            return self._run()
+        finally:
+            self.runner.call_hook('restore_signals')
+
+    def _run(self) -> nn.Module:
         seed = [self.runner.seed]
         broadcast_object_list(seed)  # with diff_rank_seed, every process has another one
         self.dataloader.sampler.use_seed(seed[0])

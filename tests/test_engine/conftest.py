@@ -100,5 +100,4 @@ def toy_run(tmp_path):
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers = [signal.getsignal(number) for number in numbers]
     yield build
-    for number, handler in zip(numbers, handlers):  # a run that stops does not restore them
-        signal.signal(number, handler)
+    assert handlers == [signal.getsignal(number) for number in numbers]  # also if training failed
