@@ -103,7 +103,7 @@ def score(prediction: np.ndarray, label: np.ndarray) -> list[str]:
     prediction, label = prediction[label < 255], label[label < 255]
     areas = [((prediction == c) & (label == c), (prediction == c) | (label == c)) for c in range(17)]
     ious = [both.sum() / either.sum() for both, either in areas if either.any()]
-    return [f'{100 * np.mean(ious):.4g}', f'{100 * np.mean(prediction == label):.4g}']
+    return [f'{100 * np.mean(ious):#.4g}', f'{100 * np.mean(prediction == label):#.4g}']
 
 
 @needs_browser
@@ -213,7 +213,7 @@ def test_translation(visit, translation, rooms):
         shown = images(page, '.cen-layers img:first-child')
         assert all((got == want[name]).all() for got, name in zip(shown[2:], want))
         errors = {name: np.abs(image / 255.0 - shown[5] / 255.0).mean() for name, image in want.items()}
-        assert [row[:2] for row in cells(page)] == [[name, f'{error:.4g}'] for name, error in errors.items()]
+        assert [row[:2] for row in cells(page)] == [[name, f'{error:#.4g}'] for name, error in errors.items()]
 
         page.get_by_role('checkbox', name='reshading').uncheck()
         page.wait_for_selector('text=switched off')
@@ -224,7 +224,7 @@ def test_translation(visit, translation, rooms):
         )
         row = cells(page)[-1]
         assert (row[0], row[1], row[-1]) == (
-            'ensemble', f'{errors["ensemble"]:.4g} → {error:.4g}', f'mean {change:.1f} of 255',
+            'ensemble', f'{errors["ensemble"]:#.4g} → {error:#.4g}', f'mean {change:.1f} of 255',
         )  # fmt: skip
 
     visit(translation, steps)
