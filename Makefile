@@ -4,7 +4,7 @@ WORK_DIRS ?= work_dirs
 BIN := .venv/bin
 SOURCES := cen_mm configs tools tests setup.py noxfile.py
 
-.PHONY: demo demo-run test gpu lint
+.PHONY: demo demo-run test gpu lint docs
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -34,3 +34,6 @@ lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f .mkdocs.yml

@@ -1,8 +1,99 @@
-"""Loading checkpoints of older versions of this package."""
+"""Reading and checking checkpoints without running code in them, and loading those of older versions."""
 
+import logging
 import re
+from pathlib import Path
+from typing import IO, Any, Callable, Union
 
+import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
+
+_latest = 'The checkpoint'  # the file that was read last: the functions of mmengine that load weights do not know it
+
+
+def read_checkpoint(file: Union[str, Path, IO[bytes]], map_location: Any = 'cpu', **_: Any) -> dict:
+    """Reads a checkpoint with ``weights_only=True``, so that no code in it runs.
+
+    Args:
+        file: path of the file, or an open file.
+        map_location: device of the tensors, as for ``torch.load``.
+
+    Raises:
+        ValueError: if the file is not a whole checkpoint, or contains something else than weights and plain values.
+    """
+    global _latest
+    name = str(file) if isinstance(file, (str, Path)) else 'The checkpoint'
+    try:
+        checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+    except (
+        Exception
+    ) as error:  # torch raises KeyError, EOFError, RuntimeError, OSError without a file name, and others
+        if isinstance(error, OSError) and error.filename:
+            raise
+        if refused := re.search(r'(?:GLOBAL|Unsupported class) (\S+)', str(error)):
+            raise ValueError(
+                f'{name} contains {refused[1]}, which could run code, so it is not loaded: save only the weights with '
+                'torch.save(model.state_dict(), FILE). A checkpoint of a run of version 0.2 needs torch 2.6 or newer.'
+            ) from error
+        raise ValueError(f'{name} is not a checkpoint, or it is damaged or cut off: use another file.') from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f'{name} contains a {type(checkpoint).__name__}, not a dict of weights: use another file.')
+    _latest = name
+    if isinstance(meta := checkpoint.get('meta'), dict):
+        meta.pop('config', None)  # mmengine would run it when it resumes
+    return checkpoint
+
+
+def find_nonfinite(state_dict: dict[str, Any]) -> str:
+    """Describes weights that are NaN or infinite: ``'3 of 62 tensors (conv1.weight, ..)'``, or ``''`` if none is."""
+    keys = [
+        key
+        for key, value in state_dict.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all()
+    ]
+    return f'{len(keys)} of {len(state_dict)} tensors ({keys[0]}, ..)' if keys else ''
+
+
+def load_weights(
+    load: Callable, module: nn.Module, state_dict: dict[str, Tensor], strict: bool = False, logger: Any = None
+) -> None:
+    """Loads weights with mmengine's ``load_state_dict``, refuses wrong ones, and reports how many are loaded.
+
+    Args:
+        load: mmengine's function.
+        module: the network or a part of it.
+        state_dict: the weights.
+        strict: whether every weight must fit. False: starting weights, of which one must fit.
+        logger: logger for the report, as in mmengine.
+
+    Raises:
+        ValueError: if the weights are not finite or do not fit.
+    """
+    if broken := find_nonfinite(state_dict):
+        raise ValueError(f'{_latest}: {broken} are NaN or infinite. Use an earlier checkpoint.')
+    differences = ''
+    try:
+        load(module, state_dict, strict=True, logger=logger)
+    except RuntimeError as error:
+        differences = str(error)
+    keys = [key for key in module.state_dict() if 'num_batches_tracked' not in key]  # which mmengine ignores, too
+    lists = {
+        kind: re.search(f'{kind} in source state_dict: (.*)', differences)
+        for kind in ('missing keys', 'unexpected key')
+    }
+    missing, unknown = (match[1].split(', ') if match else [] for match in lists.values())
+    reshaped = re.findall(r'size mismatch for (\S+):', differences)
+    loaded = len(keys) - len(missing) - len(reshaped)
+    report = f'{_latest}: {loaded} of {len(keys)} tensors of {type(module).__name__} are loaded'
+    if differences and (strict or loaded <= 0):
+        parts = {'missing': missing, 'unknown': unknown, 'of another shape': reshaped}
+        details = ', '.join(f'{len(names)} {part} ({names[0]}, ..)' for part, names in parts.items() if names)
+        raise ValueError(f'{report}: {details}. Use a checkpoint that belongs to the config.')
+    if differences:
+        print_log(f'{differences}\n{report}', logger=logger, level=logging.WARNING)
+    else:
+        print_log(report, logger=logger)
 
 
 def rename_on_load(module: nn.Module, renames: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Makes mmseg and mmagic importable, mmengine's checkpoints loadable, and the configs of cen_mm known to mmengine.
+"""Makes mmseg and mmagic importable, checkpoints loadable and harmless, and our configs known to mmengine.
 
 No other module patches other packages.
 """
@@ -9,14 +9,19 @@ import os
 import pickle
 import sys
 import types
+from functools import partial
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.utils import digit_version
+
+from .checkpoint import load_weights, read_checkpoint
 
 # albumentations, which mmseg imports, would ask for its newest version on the network.
 os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
@@ -113,6 +118,31 @@ def _find_own_configs() -> None:
     Config._get_cfg_path = staticmethod(get_own_cfg_path)
 
 
+def _load_url(
+    url: str, model_dir: Optional[str] = None, map_location: Any = 'cpu', progress: bool = True, **_: Any
+) -> dict:
+    """Downloads a checkpoint to torch's cache, if it is not there, and reads it without running code in it."""
+    file = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints')) / Path(urlparse(url).path).name
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(file), progress=progress)
+    return read_checkpoint(file, map_location)
+
+
+def load_without_code(module: types.ModuleType) -> None:
+    """Makes a module of another package load checkpoints with :func:`~cen_mm.checkpoint.read_checkpoint`."""
+    module.torch = types.SimpleNamespace(**{**vars(torch), 'load': read_checkpoint})
+
+
+def _protect_loading() -> None:
+    # torch < 2.6 runs code in checkpoints by default, and every torch does in those from a URL; mmengine passes no
+    # weights_only. It also goes on with random weights if no key fits. All of its loaders are in one module.
+    load_without_code(mmengine_checkpoint)
+    mmengine_checkpoint.load_url = _load_url
+    mmengine_checkpoint.load_state_dict = partial(load_weights, mmengine_checkpoint.load_state_dict)
+
+
 _stand_in_for_compiled_ops()
 _allow_mmengine_checkpoints()
 _find_own_configs()
+_protect_loading()

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import traceback
 from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing import Process, get_context
 from pathlib import Path
+from typing import Callable, Optional
 
 import cv2
 import numpy as np
@@ -87,6 +89,18 @@ def forget_other_runs() -> None:
 
 
 @pytest.fixture
+def forget_runs():
+    """The function that clears mmengine's global objects of other runs."""
+    return forget_other_runs
+
+
+@pytest.fixture(scope='session')
+def train_tool():
+    """tools/train.py as a module."""
+    return load_module(ROOT / 'tools/train.py')
+
+
+@pytest.fixture
 def run_tool(monkeypatch):
     """Returns a function that runs a tool and returns its output.
 
@@ -121,6 +135,34 @@ def run_tool(monkeypatch):
         return output
 
     return run
+
+
+@pytest.fixture
+def fork_tool():
+    """Returns a function that starts a tool in a forked process, which has imported all packages already.
+
+    ``log`` is the file for its output, and ``sabotage`` a function that is called in the process first.
+    """
+
+    def main(command: list[str], log: Path, sabotage: Optional[Callable]) -> None:
+        forget_other_runs()
+        if sabotage is not None:
+            sabotage()
+        sys.argv = command
+        sys.path.insert(0, str(Path(command[0]).parent))
+        with open(log, 'w', buffering=1) as out:
+            os.dup2(out.fileno(), 1)
+            os.dup2(out.fileno(), 2)
+            with redirect_stdout(out), redirect_stderr(out):
+                runpy.run_path(command[0], run_name='__main__')
+
+    def start(tool: str, *args, log: Path, sabotage: Optional[Callable] = None) -> Process:
+        command = [str(ROOT / 'tools' / tool), *map(str, args)]
+        process = get_context('fork').Process(target=main, args=(command, log, sabotage))
+        process.start()
+        return process
+
+    return start
 
 
 @pytest.fixture

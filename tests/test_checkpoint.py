@@ -9,6 +9,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import save_checkpoint
 
 from cen_mm.apis import init_model
+from cen_mm.checkpoint import read_checkpoint
 
 KEYS = sorted((Path(__file__).parent / 'data/checkpoints_0.1').glob('*.txt'))
 
@@ -27,3 +28,40 @@ def test_checkpoint_of_version_0_1_loads(path, config, tmp_path):
     save_checkpoint({'state_dict': dict(zip(old_keys, state.values()))}, str(tmp_path / 'old.pth'))
     loaded = init_model(cfg, tmp_path / 'old.pth', device='cpu').state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+def test_translation_checkpoint_of_several_processes_loads(config, tmp_path):
+    """MMagic wraps each network there, so the keys contain ``module``."""
+    pytest.importorskip('mmagic')
+    cfg = config('cen_unet_shade-texture2rgb_rooms.py')
+    init_default_scope(cfg.default_scope)
+    state = MODELS.build(cfg.model).state_dict()
+    wrapped = {key.replace('.target.', '.module.target.', 1): value for key, value in state.items()}
+    assert wrapped.keys() != state.keys()
+    save_checkpoint({'state_dict': wrapped}, str(tmp_path / 'wrapped.pth'))
+    loaded = init_model(cfg, tmp_path / 'wrapped.pth', device='cpu').state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'is not a checkpoint, or it is damaged or cut off'),
+        (b'epoch, loss\n1, 0.5\n', 'is not a checkpoint, or it is damaged or cut off'),
+        ('half', 'is not a checkpoint, or it is damaged or cut off'),
+        ([1.0], 'contains a list, not a dict of weights'),
+        (torch.nn.Linear(1, 1), r'contains torch.nn.modules.linear.Linear, which could run code'),
+    ],
+    ids=['empty', 'text', 'half', 'list', 'module'],
+)
+def test_files_that_are_no_checkpoint_are_refused_in_one_sentence(tmp_path, content, message):
+    path = tmp_path / 'file.pth'
+    torch.save({'w': torch.zeros(1000)} if content == 'half' else content, path)
+    if content == 'half':
+        path.write_bytes(path.read_bytes()[:2000])
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=f'^{path} {message}'):
+        read_checkpoint(path)
+    with pytest.raises(FileNotFoundError):
+        read_checkpoint(tmp_path / 'none.pth')

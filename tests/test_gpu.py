@@ -1,14 +1,27 @@
-"""Training steps and inference on a GPU agree with the CPU. `CEN_MM_TEST_DEVICE=cpu` runs the tests without a GPU."""
+"""Training steps and inference on a GPU agree with the CPU, compiled with eager code, two processes with one.
 
+`CEN_MM_TEST_DEVICE=cpu` runs the tests without a GPU; the compiled ones then need a C++ compiler.
+"""
+
+import copy
 import os
+import runpy
+import subprocess
+import sys
 from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel, MMSeparateDistributedDataParallel
+from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import PixelData
+from mmengine.structures import BaseDataElement, PixelData
 from mmseg.structures import SegDataSample
 
+ROOT = Path(__file__).parents[1]
 DEVICE = os.environ.get('CEN_MM_TEST_DEVICE', 'cuda')
 pytestmark = [
     pytest.mark.gpu,
@@ -24,6 +37,70 @@ PRECISIONS = {
 NAMES = ('rgb', 'depth', 'normal')
 
 
+class Segmentation:
+    """Small network with 17 classes, without random operations, and its batches."""
+
+    wrapper = partial(MMDistributedDataParallel, broadcast_buffers=False)
+
+    def __init__(self, config, num_modalities=2, **backbone):
+        self.cfg = config('cen_refinenet_r18_rooms_rgb-depth-normal.py')
+        self.names = NAMES[:num_modalities]
+        model = self.cfg.model
+        model.data_preprocessor.modalities = {name: model.data_preprocessor.modalities[name] for name in self.names}
+        # A scale that rounds to the other side of the threshold would replace a channel.
+        model.backbone.update(threshold=0.0, **backbone)
+        model.neck.dropout_ratio = model.decode_head.dropout_ratio = 0.0
+        self.cfg.optim_wrapper.optimizer = dict(type='SGD', lr=1e-2)
+        self.cfg.optim_wrapper.clip_grad = None
+
+    def batch(self, images=2, height=64, width=96):
+        labels = torch.randint(0, 17, (images, 1, height, width))
+        return torch.randn(images, 3 * len(self.names), height, width), labels
+
+    @staticmethod
+    def loss(model, inputs, labels):
+        samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+        return model.parse_losses(model.loss(inputs, samples))[0]
+
+    def data(self, inputs, labels):
+        """The batch in the format of the data loader."""
+        images = {name: list(part) for name, part in zip(self.names, inputs.chunk(len(self.names), dim=1))}
+        return dict(inputs=images, data_samples=[SegDataSample(gt_sem_seg=PixelData(data=x)) for x in labels])
+
+
+class Translation:
+    """Small network without random operations, and its batches."""
+
+    wrapper = partial(MMSeparateDistributedDataParallel, broadcast_buffers=False, find_unused_parameters=True)
+
+    def __init__(self, config, num_modalities=2):
+        pytest.importorskip('mmagic')
+        init_default_scope('mmagic')
+        self.cfg = config('cen_unet_shade-texture2rgb_rooms.py')
+        self.cfg.model.modalities = list(NAMES[:num_modalities])
+        self.cfg.model.generator.update(dropout_ratio=0.0, threshold=0.0, num_levels=5)
+        for wrapper in (self.cfg.optim_wrapper.generators, self.cfg.optim_wrapper.discriminators):
+            wrapper.optimizer = dict(type='SGD', lr=1e-4)
+
+    def batch(self, images=2, height=64, width=96):
+        channels = 3 * len(self.cfg.model.modalities)
+        return tuple(torch.rand(images, n, height, width) * 2 - 1 for n in (channels, 3))
+
+    @staticmethod
+    def loss(model, inputs, target):
+        images = model.branches(inputs).values()
+        return sum((image - target).abs().mean() for image in images) + model.sparsity(model.generators)
+
+    def data(self, inputs, target):
+        return dict(inputs=inputs, data_samples=[BaseDataElement(gt_img=image) for image in target])
+
+
+@pytest.fixture(params=[Segmentation, Translation], ids=lambda task: task.__name__)
+def task(request, config):
+    """Returns a function that prepares a task."""
+    return partial(request.param, config)
+
+
 @pytest.fixture(params=PRECISIONS)
 def precision(request):
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
@@ -34,56 +111,45 @@ def precision(request):
     torch.backends.cudnn.allow_tf32 = before[1]
 
 
-def gradients(model, loss_of, device, dtype=None, scale=1.0) -> torch.Tensor:
+@pytest.fixture
+def float16(monkeypatch):
+    """Lets mmengine's AmpOptimWrapper run on the CPU, where torch supports float16 and its loss scaler."""
+    if DEVICE == 'cpu':
+        module = 'mmengine.optim.optimizer.amp_optimizer_wrapper'
+        monkeypatch.setattr(f'{module}.is_cuda_available', lambda: True)
+        monkeypatch.setattr(f'{module}.GradScaler', partial(torch.amp.GradScaler, 'cpu'))
+        monkeypatch.setattr('mmengine.runner.amp.autocast', partial(torch.autocast, 'cpu'))
+
+
+def autocast(device, dtype):
+    return nullcontext() if dtype is None else torch.autocast(device, dtype)
+
+
+def gradients(model, loss, batch, dtype=None, scale=1.0) -> torch.Tensor:
     """Gradients of all parameters after one step, concatenated."""
-    model.to(device).zero_grad()
-    with nullcontext() if dtype is None else torch.autocast(device, dtype):
-        loss = loss_of(model, device)
-    (scale * loss).backward()
+    model.zero_grad()
+    with autocast(batch[0].device.type, dtype):
+        value = loss(model, *batch)
+    (scale * value).backward()
     return torch.cat([(p.grad / scale).flatten().cpu() for p in model.parameters() if p.grad is not None])
 
 
-def compare(model, loss_of, precision):
-    dtype, scale, tolerance = precision
-    want = gradients(model, loss_of, 'cpu')
-    ours = gradients(model, loss_of, DEVICE, dtype, scale)
+def parameters(model) -> torch.Tensor:
+    return torch.cat([p.detach().flatten().cpu() for p in model.parameters()])
+
+
+def assert_close(ours, want, tolerance):
     assert torch.isfinite(ours).all()
     assert (ours - want).norm() <= tolerance * want.norm()
 
 
 @pytest.mark.parametrize('num_modalities', [2, 3])
-def test_segmentation_step(config, precision, num_modalities):
-    cfg = config('cen_refinenet_r18_rooms_rgb-depth-normal.py').model
-    if num_modalities == 2:
-        del cfg.data_preprocessor.modalities['normal']
-    cfg.backbone.threshold = 0.0  # a scale that rounds to the other side of the threshold would replace a channel
-    cfg.neck.dropout_ratio = cfg.decode_head.dropout_ratio = 0.0
-    model = MODELS.build(cfg).train()
-    inputs = torch.randn(2, 3 * num_modalities, 64, 96)
-    labels = torch.randint(0, 17, (2, 1, 64, 96))
-
-    def loss_of(model, device):
-        samples = [SegDataSample(gt_sem_seg=PixelData(data=label.to(device))) for label in labels]
-        return model.parse_losses(model.loss(inputs.to(device), samples))[0]
-
-    compare(model, loss_of, precision)
-
-
-@pytest.mark.parametrize('num_modalities', [2, 3])
-def test_translation_step(config, precision, num_modalities):
-    pytest.importorskip('mmagic')
-    init_default_scope('mmagic')
-    cfg = config('cen_unet_shade-texture2rgb_rooms.py').model
-    cfg.modalities = list(NAMES[:num_modalities])
-    cfg.generator.update(dropout_ratio=0.0, threshold=0.0)
-    model = MODELS.build(cfg).train()
-    inputs, target = torch.rand(2, 3 * num_modalities, 64, 64) * 2 - 1, torch.rand(2, 3, 64, 64) * 2 - 1
-
-    def loss_of(model, device):
-        images = model.branches(inputs.to(device)).values()
-        return sum((image - target.to(device)).abs().mean() for image in images) + model.sparsity(model.generators)
-
-    compare(model, loss_of, precision)
+def test_training_step(task, precision, num_modalities):
+    task, (dtype, scale, tolerance) = task(num_modalities), precision
+    model, batch = MODELS.build(task.cfg.model).train(), task.batch()
+    want = gradients(model, task.loss, batch)
+    ours = gradients(model.to(DEVICE), task.loss, [part.to(DEVICE) for part in batch], dtype, scale)
+    assert_close(ours, want, tolerance)
 
 
 @torch.no_grad()
@@ -98,7 +164,141 @@ def test_cached_inference(config, precision):
     want = model.branches(inputs)
     model.to(DEVICE)
     for _ in range(2):  # the second run uses the cached constants
-        with nullcontext() if dtype is None else torch.autocast(DEVICE, dtype):
+        with autocast(DEVICE, dtype):
             ours = model.branches(inputs.to(DEVICE))
         for name, logits in ours.items():
-            assert (logits.float().cpu() - want[name]).norm() <= tolerance * want[name].norm()
+            assert_close(logits.float().cpu(), want[name], tolerance)
+
+
+def test_float16_with_loss_scaler(task, float16):
+    """``train.py --amp --amp-dtype float16``: the scale settles, and then a step changes the parameters as in float32.
+
+    The learning rate is zero until then, because a network may skip its step while the scale is too large.
+    """
+    task = task()
+    data, changes = task.data(*task.batch()), []
+    state = MODELS.build(task.cfg.model).state_dict()
+    for dtype in (None, 'float16'):
+        model, optim_wrapper = MODELS.build(task.cfg.model).train(), copy.deepcopy(task.cfg.optim_wrapper)
+        model.load_state_dict(state)
+        if dtype is not None:
+            model.to(DEVICE)
+            runpy.run_path(str(ROOT / 'tools/train.py'))['enable_amp'](optim_wrapper, dtype)
+        wrapper = build_optim_wrapper(model, optim_wrapper)
+        wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        groups = [group for part in wrappers for group in part.param_groups]
+        rates = [group['lr'] for group in groups]
+        for group in groups:
+            group['lr'] = 0.0
+        for _ in range(8 if dtype else 0):
+            model.train_step(copy.deepcopy(data), wrapper)
+        before = parameters(model)
+        for group, rate in zip(groups, rates):
+            group['lr'] = rate
+        model.train_step(copy.deepcopy(data), wrapper)
+        changes.append(parameters(model) - before)
+    assert all(part.loss_scaler.get_scale() >= 1 for part in wrappers)
+    assert_close(changes[1], changes[0], 0.1)
+
+
+@pytest.mark.parametrize('dtype', [None, torch.bfloat16], ids=str)
+@torch.no_grad()
+def test_compiled_inference(task, dtype):
+    """With inductor and dynamic shapes, without graph breaks."""
+    task = task()
+    model = MODELS.build(task.cfg.model).eval().to(DEVICE)
+    compiled = torch.compile(model.branches, fullgraph=True, dynamic=True)
+    for images, height, width in ((2, 64, 96), (3, 96, 128)):
+        inputs = task.batch(images, height, width)[0].to(DEVICE)
+        with autocast(DEVICE, dtype):
+            ours, want = compiled(inputs), model.branches(inputs)
+        for name, image in want.items():
+            assert_close(ours[name].float(), image.float(), 2e-3 if dtype is None else 0.05)
+
+
+@pytest.mark.parametrize('dtype', [None, torch.bfloat16], ids=str)
+def test_compiled_training(task, dtype):
+    """With inductor and dynamic shapes, without graph breaks. Another size is no reason to compile again."""
+    task = task()
+    model = MODELS.build(task.cfg.model).train().to(DEVICE)
+    compiled = torch.compile(task.loss, fullgraph=True, dynamic=True)
+    for height, width in ((64, 96), (96, 128)):
+        batch = [part.to(DEVICE) for part in task.batch(2, height, width)]
+        want = gradients(model, task.loss, batch, dtype)
+        assert_close(gradients(model, compiled, batch, dtype), want, 2e-3 if dtype is None else 0.35)
+
+
+def test_training_with_compile_in_the_config(run_tool, made_nyudv2, tmp_path, monkeypatch):
+    """mmengine compiles ``train_step``, which contains the optimizer, in several graphs."""
+    monkeypatch.setenv('CEN_MM_NYUDV2', str(made_nyudv2))
+    loader = dict(num_workers=0, persistent_workers=False)
+    states = []
+    for compile_cfg in (None, dict(backend='eager')):
+        cfg = Config.fromfile(ROOT / 'configs/cen_refinenet_r18_nyudv2.py')
+        cfg.model.backbone.init_cfg = None
+        for dataloader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+            dataloader.update(loader)
+        cfg.train_dataloader.batch_size = 2
+        cfg.train_cfg.update(max_epochs=1, val_interval=5)
+        cfg.compile = compile_cfg
+        cfg.dump(tmp_path / 'config.py')
+        log = run_tool('train.py', tmp_path / 'config.py', '--work-dir', tmp_path / 'work')
+        assert ('Model has been "compiled"' in log) == bool(compile_cfg)
+        states.append(torch.load(tmp_path / 'work/epoch_1.pth', map_location='cpu')['state_dict'])
+    for key, value in states[0].items():
+        torch.testing.assert_close(states[1][key], value, rtol=1e-3, atol=1e-4, msg=key)
+
+
+def test_two_processes_equal_one_with_the_joined_batch(config, tmp_path):
+    """On one GPU with gloo, on two with NCCL. The statistics of the batch norms are constant, as with R101."""
+    check_two_processes(Segmentation(config, norm_eval=True), tmp_path)
+
+
+def test_two_processes_translate_like_one(config, tmp_path):
+    check_two_processes(Translation(config), tmp_path)
+
+
+def check_two_processes(task, folder):
+    model, batch = MODELS.build(task.cfg.model).train(), task.batch(4)
+    torch.save(dict(state=model.state_dict(), halves=[task.data(*part) for part in zip(*(b.chunk(2) for b in batch))]),
+               folder / 'start.pth')  # fmt: skip
+    task.cfg.dump(folder / 'config.py')
+    before = parameters(model)
+    model.to(DEVICE).train_step(task.data(*batch), build_optim_wrapper(model, task.cfg.optim_wrapper))
+    want = parameters(model) - before
+    command = [sys.executable, __file__, type(task).__name__, str(folder)]
+    processes = [subprocess.Popen([*command, str(rank)], cwd=ROOT) for rank in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    for rank in range(2):
+        ours = torch.load(folder / f'{rank}.pth') - before
+        assert_close(ours, want, 2e-3)
+
+
+def train_in_process(name, folder, rank):
+    """Makes one training step with half of the batch, and writes the parameters."""
+    import cen_mm
+
+    several = DEVICE == 'cuda' and torch.cuda.device_count() > 1
+    device = torch.device(DEVICE, rank if several else 0)
+    if DEVICE == 'cuda':
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group(
+        'nccl' if several else 'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    )
+    cfg = Config.fromfile(folder / 'config.py')
+    init_default_scope(cfg.default_scope)
+    if name == 'Translation':
+        import cen_mm.translation  # noqa: F401
+    start = torch.load(folder / 'start.pth', weights_only=False)
+    model = MODELS.build(cfg.model).train()
+    model.load_state_dict(start['state'])
+    model.to(device)
+    devices = None if DEVICE == 'cpu' else [device]
+    wrapped = globals()[name].wrapper(model, device_ids=devices)
+    wrapped.train_step(start['halves'][rank], build_optim_wrapper(wrapped, cfg.optim_wrapper))
+    torch.save(parameters(model), folder / f'{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == '__main__':
+    train_in_process(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -5,11 +5,12 @@ python tools/demo.py CONFIG CHECKPOINT --rgb images/rgb --input thermal=images/t
 """
 
 import argparse
+import warnings
 
+import command_line
 from mmengine.config import Config, DictAction
 
 from cen_mm import config_path
-from cen_mm.apis import MultimodalInferencer
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,6 +45,9 @@ def main() -> None:
         if not (name and equals and path):
             raise SystemExit(f'--input {text} is not NAME=PATH: write --input thermal=a.png.')
         inputs[name] = path
+    warnings.filterwarnings('ignore', module=command_line.DEPENDENCIES)
+    from cen_mm.apis import MultimodalInferencer  # imports the packages that warn
+
     try:
         cfg = Config.fromfile(config_path(args.config))
         cfg.merge_from_dict(args.cfg_options or {})

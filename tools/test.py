@@ -8,11 +8,14 @@ import mmengine
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from cen_mm.apis import ExportError, use_exported
+from cen_mm.apis.exported import SUFFIXES
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file, or cen_mm::NAME for a config of cen_mm')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or .onnx or .pt2 file of tools/deployment/export.py')
     parser.add_argument('--work-dir', help='folder for the log and the scores (default: work_dirs/CONFIG)')
     parser.add_argument('--out', help='folder for the predictions: class indices of the ensemble, or generated images')
     parser.add_argument('--show', action='store_true', help='show the images in a window')
@@ -64,7 +67,8 @@ def main() -> None:
     if not Path(args.checkpoint).is_file() and '://' not in args.checkpoint:
         raise SystemExit(f'The checkpoint {args.checkpoint} does not exist: give the path of a .pth file.')
     cfg = command_line.read_config(args)
-    cfg.load_from = args.checkpoint
+    is_exported = Path(args.checkpoint).suffix in SUFFIXES.values()
+    cfg.load_from = None if is_exported else args.checkpoint
     # mmseg's visualization hook reads the current iteration, which would build the training data set.
     cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
     if args.available_modalities:
@@ -80,6 +84,14 @@ def main() -> None:
     elif args.out is not None:
         cfg.test_evaluator.output_dir = args.out
     runner = command_line.build_runner(cfg, args)
+    if is_exported:
+        model = runner.model
+        while hasattr(model, 'module'):  # distributed, test-time augmentation
+            model = model.module
+        try:
+            use_exported(model, args.checkpoint)
+        except ExportError as error:
+            raise SystemExit(f'test.py: {error}') from None
     runner.test()
     write_details(runner, cfg, args)
     if args.show_dir and runner.rank == 0:

@@ -4,6 +4,9 @@ import argparse
 
 import command_line
 import torch
+from mmengine.config import Config
+
+from cen_mm.engine import PreflightHook, check_config, explain, is_check
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,10 +27,17 @@ def parse_args() -> argparse.Namespace:
         'which has no norm layers, can overflow in it',
     )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    parser.add_argument('--check', action='store_true', help='only check the config and the data, do not train')
     args = command_line.parse_args(parser)
     if args.amp_dtype is not None and not args.amp:
         parser.error('--amp-dtype selects the type for --amp: add --amp')
     return args
+
+
+def default_amp_dtype() -> str:
+    """Returns bfloat16 where it is fast. GPUs of a compute capability below 8.0, such as V100 and T4, emulate it."""
+    is_fast = not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0)
+    return 'bfloat16' if is_fast else 'float16'
 
 
 def enable_amp(optim_wrapper: dict, dtype: str) -> None:
@@ -53,8 +63,7 @@ def main() -> None:
     args = parse_args()
     cfg = command_line.read_config(args)
     if args.amp:
-        has_bfloat16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
-        dtype = args.amp_dtype or ('bfloat16' if has_bfloat16 else 'float16')
+        dtype = args.amp_dtype or default_amp_dtype()
         if dtype == 'float16' and not torch.cuda.is_available():
             raise SystemExit('--amp-dtype float16 needs a GPU for its loss scale: use bfloat16.')
         enable_amp(cfg.optim_wrapper, dtype)
@@ -68,14 +77,30 @@ def main() -> None:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    runner = command_line.build_runner(cfg, args)
-    loader = runner.train_loop.dataloader
-    if len(loader) == 0:
-        raise SystemExit(
-            f'The training data set has {len(loader.dataset)} samples, fewer than train_dataloader.batch_size='
-            f'{loader.batch_size} on each process, and drop_last=True drops the incomplete batch: reduce batch_size.'
-        )
-    runner.train()
+    if args.check:
+        cfg.setdefault('default_hooks', {}).preflight = dict(type='cen_mm.PreflightHook', check_only=True)
+    train(cfg, args)
+
+
+def train(cfg: Config, args: argparse.Namespace) -> None:
+    """Trains; what fails before the first step, and what cen_mm finds wrong later, ends in one sentence."""
+    runner = None
+    try:
+        check_config(cfg)
+        runner = command_line.build_runner(cfg, args)
+        loader = runner.train_loop.dataloader
+        if len(loader) == 0:
+            raise SystemExit(
+                f'The training data set has {len(loader.dataset)} samples, fewer than train_dataloader.batch_size='
+                f'{loader.batch_size} on each process, and drop_last=True drops the incomplete batch: reduce '
+                'batch_size.'
+            )
+        runner.train()
+    except Exception as error:
+        in_training = runner is not None and all(h.done for h in runner.hooks if isinstance(h, PreflightHook))
+        if in_training and not is_check(error):
+            raise
+        raise SystemExit(explain(error, cfg)) from None
 
 
 if __name__ == '__main__':

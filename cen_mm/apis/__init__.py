@@ -1,18 +1,24 @@
 """Functions for using trained models in your own code."""
 
 from .drawing import draw, to_arrays
+from .export import export_model
+from .exported import ExportedModel, ExportError, use_exported
 from .inference import inference_model, init_model, predict
 from .inferencer import MultimodalInferencer
 from .inputs import InputLoader, list_inputs, select_modalities
 
 __all__ = [
+    'ExportError',
+    'ExportedModel',
     'InputLoader',
     'MultimodalInferencer',
     'draw',
+    'export_model',
     'inference_model',
     'init_model',
     'list_inputs',
     'predict',
     'select_modalities',
     'to_arrays',
+    'use_exported',
 ]

@@ -33,7 +33,6 @@ class MultimodalInferencer(BaseInferencer):
         model: config (a path, ``'cen_mm::NAME'``, or a Config), or a model built by :func:`~cen_mm.apis.init_model`.
         weights: path or URL of the checkpoint, if ``model`` is a config.
         device: device of the model. None: the GPU if there is one.
-        scope: default scope of the registries. None: that of the config.
         show_progress: whether to show a progress bar and, at the end, the number of samples per second.
     """
 
@@ -42,13 +41,12 @@ class MultimodalInferencer(BaseInferencer):
         model: Union[str, Path, Config, BaseModel],
         weights: Union[str, Path, None] = None,
         device: Optional[str] = None,
-        scope: Optional[str] = None,
         show_progress: bool = True,
     ):
         if not isinstance(model, BaseModel):
             model = init_model(model, weights, device)
         self._built = model
-        super().__init__(model.cfg, device=device, scope=scope, show_progress=show_progress)
+        super().__init__(model.cfg, device=device, show_progress=show_progress)
 
     def _init_model(self, cfg: Config, weights: Optional[str], device: str = 'cpu') -> BaseModel:
         return self._built

@@ -80,8 +80,12 @@ class Modality:
             raise ValueError(f'interpolation={self.interpolation!r}: choose one of {", ".join(cv2_interp_codes)}.')
         if self.vectors not in (None, 'y_up', 'y_down'):
             raise ValueError(f"vectors={self.vectors!r}: choose 'y_up', 'y_down' or None.")
-        if self.scale is not None and not self.scale > 0:
+        if self.scale is not None and not 0 < self.scale < np.inf:
             raise ValueError(f'scale={self.scale}: give a positive number of stored units per unit, or None.')
+        if not isinstance(self.invalid, (int, float, type(None))):
+            raise ValueError(f'invalid={self.invalid!r}: give the number that marks pixels without a measurement.')
+        if not np.isfinite(self.pad_val).all():
+            raise ValueError(f'pad_val={self.pad_val}: give a finite number, or one per channel.')
         try:
             np.dtype(self.dtype)
         except TypeError:
@@ -104,7 +108,7 @@ class Modality:
     def load(
         self, path: Union[str, ArrayInput], name: str, bgr: bool = False, backend_args: Optional[dict] = None
     ) -> np.ndarray:
-        """Reads a file.
+        """Reads a file and converts its values.
 
         Args:
             path: path of the file, or an array in its place.
@@ -119,6 +123,24 @@ class Modality:
         Raises:
             BadFileError: if the file cannot be read or decoded, or differs from the settings.
         """
+        stored = image = self.load_stored(path, name, bgr, backend_args)
+        if image.dtype == np.uint8 and self.scale is None and self.invalid is None:
+            return image
+        if self.scale is not None or image.dtype != np.uint8:
+            image = to_float32(image)
+            if self.scale is not None:
+                image /= np.float32(self.scale)
+        valid = np.isfinite(image) if stored.dtype.kind == 'f' else True
+        if self.invalid is not None and (self.invalid, self.pad_val) != (0, 0):  # 0 stays 0
+            valid = valid & (stored != self.invalid)
+        if not np.all(valid):
+            image = np.where(valid, image, np.asarray(self.pad_val, image.dtype))
+        return image
+
+    def load_stored(
+        self, path: Union[str, ArrayInput], name: str, bgr: bool = False, backend_args: Optional[dict] = None
+    ) -> np.ndarray:
+        """Reads the selected channels of a file with its values and data type; see :meth:`load`."""
         reverse = bgr and self.channels is None
         image = read_image(path, backend_args, bgr=reverse, max_pixels=self.max_pixels)
         if image.dtype != np.dtype(self.dtype):
@@ -138,22 +160,13 @@ class Modality:
                     'channels in the data set, counted from 0.',
                 )
             image = image[..., list(self.channels)[::-1] if bgr else list(self.channels)]
-        if image.ndim == 3 and image.shape[2] == 1:
-            image = image[..., 0]
-        if image.dtype == np.uint8 and self.scale is None and self.invalid is None:
-            return np.ascontiguousarray(image)
-        stored = image
-        if self.scale is not None or image.dtype != np.uint8:
-            with np.errstate(over='ignore'):  # float64 above the range of float32 becomes infinite, that is invalid
-                image = image.astype(np.float32)
-                if self.scale is not None:
-                    image /= np.float32(self.scale)
-        valid = np.isfinite(image) if stored.dtype.kind == 'f' else True
-        if self.invalid is not None and (self.invalid, self.pad_val) != (0, 0):  # 0 stays 0
-            valid = valid & (stored != self.invalid)
-        if not np.all(valid):
-            image = np.where(valid, image, np.asarray(self.pad_val, image.dtype))
-        return np.ascontiguousarray(image)
+        return np.ascontiguousarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image)
+
+
+def to_float32(image: np.ndarray) -> np.ndarray:
+    """Converts an image; values of float64 above the range of float32 become infinite, that is, invalid."""
+    with np.errstate(over='ignore'):
+        return image.astype(np.float32)
 
 
 def read_image(

@@ -40,8 +40,9 @@ class MultimodalDataset(FileDataset, BaseSegDataset):
         filter_cfg: ``dict(path=REGEX)`` selects the samples in whose RGB path, relative to ``data_root``, the regular
             expression is found: ``dict(path='/train/')``.
         **kwargs: arguments of mmseg's BaseSegDataset: ``data_root``, ``metainfo``, ``pipeline``, ``test_mode``,
-            ``reduce_zero_label``, ``ignore_index``, ``backend_args``, ``indices`` and others. With fewer ``classes``
-            than in METAINFO, all other classes become unlabeled.
+            ``reduce_zero_label``, ``ignore_index``, ``backend_args``, ``indices`` and others; ``skip_bad_files`` and
+            ``allow_outside_data_root`` of :class:`~cen_mm.datasets.base.FileDataset`. With fewer ``classes`` than in
+            METAINFO, all other classes become unlabeled.
 
     Raises:
         FileNotFoundError: if the list file, a folder, or a file of a sample does not exist.

@@ -40,7 +40,8 @@ class PairedImageDataset(FileDataset):
         ann_file: list file with one name per line. Empty: all names that have a file in every folder.
         backend_args: arguments of mmengine's file backend.
         **kwargs: arguments of mmengine's BaseDataset: ``data_root``, ``pipeline``, ``test_mode``, ``indices`` and
-            others.
+            others; ``skip_bad_files`` and ``allow_outside_data_root`` of
+            :class:`~cen_mm.datasets.base.FileDataset`.
 
     Raises:
         FileNotFoundError: if the list file, a folder, or a file of a sample does not exist.

@@ -6,7 +6,7 @@ from typing import Optional, Sequence
 import numpy as np
 
 from .files import BadFileError
-from .modality import Modality
+from .modality import Modality, to_float32
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class PairedImage(Modality):
                 raise ValueError(
                     f'{self.dtype} values{divided} have no usual range: give range=(low, high), which become -1 and 1.'
                 )
-        elif np.shape(self.range) != (2,) or not self.range[0] < self.range[1]:
-            raise ValueError(f'range={self.range}: give two numbers (low, high) with low < high.')
+        elif np.shape(self.range) != (2,) or not -np.inf < self.range[0] < self.range[1] < np.inf:
+            raise ValueError(f'range={self.range}: give two numbers (low, high) with low < high, both finite.')
         elif self.vectors and self.range[0] != -self.range[1]:
             raise ValueError(f'range={self.range}: vectors need a symmetric range, such as (-1, 1).')
 
@@ -59,8 +59,7 @@ class PairedImage(Modality):
             BadFileError: if the file cannot be read or decoded, differs from the settings, or does not have 1 or 3
                 channels.
         """
-        stored = Modality(dtype=self.dtype, channels=self.channels, pad_val=np.nan, max_pixels=self.max_pixels)
-        image = stored.load(path, name, backend_args=backend_args)  # not scaled, NaN where not finite
+        image = self.load_stored(path, name, backend_args=backend_args)
         if image.ndim == 3 and image.shape[2] != 3:
             raise BadFileError(
                 path,
@@ -71,8 +70,9 @@ class PairedImage(Modality):
         if self.vectors and image.ndim == 2:
             text = f'has one channel, but {name} has vectors: remove vectors in the data set.'
             raise BadFileError(path, 'channels', text)
+        image = image.copy() if image.dtype == np.uint8 else to_float32(image)  # an array of the user stays unchanged
         channels = np.atleast_3d(image)
-        missing = np.zeros(image.shape[:2], bool) if image.dtype == np.uint8 else np.isnan(channels).any(axis=2)
+        missing = ~np.isfinite(channels).all(axis=2)
         if self.invalid is not None:
             missing |= (channels == self.invalid).all(axis=2)
         if self.range is not None:

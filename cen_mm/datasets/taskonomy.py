@@ -47,7 +47,8 @@ class TaskonomyDataset(FileDataset):
             end with theirs; otherwise all modalities have the same file name.
         inputs: input modalities, by name or by the authors' number, in the order of the network's branches.
         target: target modality, by name or by the authors' number.
-        options: arguments of mmengine's BaseDataset.
+        options: arguments of mmengine's BaseDataset; ``skip_bad_files`` and ``allow_outside_data_root`` of
+            :class:`~cen_mm.datasets.base.FileDataset`.
 
     Raises:
         FileNotFoundError: if the list file, a folder or an image does not exist.

@@ -40,7 +40,18 @@ class ExchangeHook(Hook):
         self._warned: set[str] = set()
 
     def before_train(self, runner: Runner) -> None:
-        """Warns if most channels are below the threshold before the first training step."""
+        """Checks the model wrapper, and warns if most channels are below the threshold before the first step.
+
+        Raises:
+            ValueError: if modalities are dropped in several processes without ``find_unused_parameters``.
+        """
+        drops = is_model_wrapper(runner.model) and getattr(runner.model.module, 'modality_dropout', 0)
+        if drops and not getattr(runner.model, 'find_unused_parameters', True):
+            raise ValueError(
+                'model.modality_dropout leaves the norms of the dropped modality without gradients, for which '
+                'several processes would wait: set find_unused_parameters=True in the config (in model_wrapper_cfg, '
+                'if there is one).'
+            )
         norms = self._norms(runner)
         if runner.iter == 0 and norms:
             replaced = torch.cat([norm.replaced.flatten() for norm in norms.values()]).float().mean()
@@ -66,8 +77,9 @@ class ExchangeHook(Hook):
         if not norms:
             return
         step = runner.iter + 1
-        with torch.no_grad():
-            replaced = {name: norm.replaced for name, norm in norms.items()}  # (M, C) each
+        with torch.no_grad():  # one copy to the host for all norms
+            masks = torch.cat([norm.replaced for norm in norms.values()], dim=1).cpu()
+        replaced = dict(zip(norms, masks.split([norm.scales.shape[1] for norm in norms.values()], dim=1)))  # (M, C)
         modalities = next(iter(norms.values())).modalities
         shares = np.array([mask.float().mean(1).tolist() for mask in replaced.values()])  # (layers, M)
         total = np.average(shares, axis=0, weights=[mask.shape[1] for mask in replaced.values()])  # (M,)

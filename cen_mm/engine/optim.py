@@ -40,7 +40,14 @@ class GroupingOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     the norms that exchange channels, whatever their names.
     """
 
+    optimizer_cfg: dict[str, Any]
     paramwise_cfg: dict[str, Any]
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Builds the optimizer wrapper."""
+        # A ConfigDict would convert the parameter groups to ConfigDicts, which torch.compile cannot trace.
+        self.optimizer_cfg = dict(self.optimizer_cfg)
+        return super().__call__(model)
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any) -> None:
         """Adds the parameter groups of a module to ``params``."""

@@ -42,7 +42,9 @@ class Ensemble(nn.Module):
             ``{'rgb': .., 'depth': .., 'ensemble': ..}``, each ``(B, ...)``.
         """
         branches = dict(zip(self.names, split_modalities(x, len(self.names))))
-        alpha = self.alpha if self.available is None else self.alpha[self.available]
+        alpha: Tensor = self.alpha
+        if self.available is not None:  # an index by a list would be copied to the GPU
+            alpha = torch.stack([alpha[i] for i in self.available])
         # In the precision of alpha: its gradient is a sum over all pixels, which overflows in float16.
         dtype = torch.promote_types(x.dtype, alpha.dtype)
         weighted = [w * branch.detach().to(dtype) for w, branch in zip(alpha.softmax(0), branches.values())]

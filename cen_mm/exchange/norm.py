@@ -1,6 +1,7 @@
 """The layer that replaces a norm layer: one norm per modality and, if enabled, the channel exchange."""
 
 import copy
+import math
 from typing import Any, Iterable, Iterator, Optional, Sequence
 
 import torch
@@ -41,16 +42,16 @@ class ExchangeNorm(nn.Module):
         threshold: channels whose scale is below it are replaced (theta in the paper). None: no exchange.
 
     Raises:
-        ValueError: if the threshold is negative, the norm has no scale to compare with it, or the norm is a layer norm
-            of a class that ``LAYER_NORM_CHANNEL_DIMS`` does not list.
+        ValueError: if the threshold is negative, NaN or infinite, the norm has no scale to compare with it, or the
+            norm is a layer norm of a class that ``LAYER_NORM_CHANNEL_DIMS`` does not list.
     """
 
     unused = False  # True for a norm that is in the state dict but never applied: its scales exchange nothing
 
     def __init__(self, norm: nn.Module, modalities: Sequence[str], threshold: Optional[float] = None):
         super().__init__()
-        if threshold is not None and threshold < 0:
-            raise ValueError(f'threshold={threshold}: no scale is below a negative threshold. Use 0 or more.')
+        if threshold is not None and not 0 <= threshold < math.inf:
+            raise ValueError(f'threshold={threshold}: scales are compared with a finite number. Use 0 or more.')
         if threshold is not None and norm.weight is None:
             raise ValueError(f'{norm} has no scale and cannot exchange channels: set affine=True or exclude it.')
         self.modalities = tuple(modalities)

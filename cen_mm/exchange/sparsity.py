@@ -1,5 +1,6 @@
 """The penalty that drives scales toward zero, so that their channels are replaced."""
 
+import math
 from typing import Any
 
 import torch
@@ -19,13 +20,15 @@ class SparsityPenalty(nn.Module):
             every modality is penalized (an ablation in the paper).
 
     Raises:
-        ValueError: for any other value of ``channels``.
+        ValueError: for any other value of ``channels``, or a weight that is negative, NaN or infinite.
     """
 
     def __init__(self, loss_weight: float, channels: str = 'parts'):
         super().__init__()
         if channels not in ('parts', 'all'):
             raise ValueError(f"channels={channels!r} is unknown: choose 'parts' or 'all'.")
+        if not 0 <= loss_weight < math.inf:
+            raise ValueError(f'loss_weight={loss_weight} of the sparsity penalty: give a finite number, 0 or more.')
         self.loss_weight = loss_weight
         self.channels = channels
 

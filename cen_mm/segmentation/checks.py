@@ -9,8 +9,6 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import nn
 
-from .head import SharedClassifierHead
-
 IGNORE_INDEX = 255  # value of unlabeled pixels after LoadLabels
 
 
@@ -90,8 +88,7 @@ def check_decode_head(head: Any) -> None:
         )
     name = type(head).__name__
     methods = ('loss', 'loss_by_feat', 'predict', 'predict_by_feat')
-    per_branch = {getattr(kind, method) for kind in (BaseDecodeHead, SharedClassifierHead) for method in methods}
-    own = [method for method in methods if getattr(type(head), method, None) not in per_branch]
+    own = [method for method in methods if getattr(type(head), method, None) is not getattr(BaseDecodeHead, method)]
     if not isinstance(head, BaseDecodeHead) or isinstance(head, BaseCascadeDecodeHead) or own or name == 'DMHead':
         reason = f'it has its own {", ".join(own)}' if own else 'it needs another kind of features'
         raise ValueError(

@@ -10,7 +10,9 @@ from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
 from ..exchange import ENSEMBLE, stack_modalities
+from ..exchange.exchange import split_modalities
 from ..registry import MODELS
+from .losses import head_losses
 from .segmentor import CENSegmentor
 
 
@@ -88,9 +90,8 @@ class FusionSegmentor(CENSegmentor):
         maps = self.maps(inputs)
         features = self.decode(maps)
         logits = self.decode_head(features)
-        losses = add_prefix(self.decode_head.loss_by_feat(logits, data_samples), ENSEMBLE)
-        if self.with_auxiliary_head:
-            losses.update(self._auxiliary_head_forward_train(features, data_samples))
+        losses = add_prefix(head_losses(self.decode_head, logits, data_samples), ENSEMBLE)
+        losses.update(self._auxiliary_head_forward_train(features, data_samples))
         return losses if self.fusion is None else {**losses, **self.fusion.loss(maps)}
 
 
@@ -132,7 +133,8 @@ class _Fusion(BaseModule):
         raise NotImplementedError
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(stage(torch.cat(x.chunk(self.num_modalities), 1)) for stage, x in zip(self.stages, maps))
+        parts = (split_modalities(x, self.num_modalities) for x in maps)
+        return tuple(stage(torch.cat(part, 1)) for stage, part in zip(self.stages, parts))
 
     def loss(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
         """Computes losses in addition to those of the head."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..exchange import ENSEMBLE
 from ..registry import METRICS
+from .checks import IGNORE_INDEX
 
 
 @METRICS.register_module()
@@ -24,9 +25,24 @@ class MultimodalIoUMetric(IoUMetric):
     After an evaluation, the attribute ``details`` holds what tools/analysis_tools/report.py shows beyond the scores:
     the names of the ``classes``; the scores of every branch ``by_class``; the ``confusion`` matrix of the ensemble
     (pixels, rows are labels, columns are predictions); the scores of every branch for each of the ``samples``.
+
+    Args:
+        ignore_index: value of unlabeled pixels; LoadLabels sets them to 255, whatever the data set's ``ignore_index``.
+        **kwargs: arguments of mmseg's IoUMetric.
+
+    Raises:
+        ValueError: for another ``ignore_index`` than 255.
     """
 
     details: Optional[dict] = None
+
+    def __init__(self, ignore_index: int = IGNORE_INDEX, **kwargs):
+        if ignore_index != IGNORE_INDEX:
+            raise ValueError(
+                f'ignore_index={ignore_index} of the metric, but LoadLabels sets unlabeled pixels to {IGNORE_INDEX}: '
+                'remove ignore_index from the evaluators, and set it in the data set if its files use another value.'
+            )
+        super().__init__(ignore_index=ignore_index, **kwargs)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Computes the areas of intersection and union of every branch, for each image of the batch."""

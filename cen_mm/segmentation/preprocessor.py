@@ -3,6 +3,7 @@
 from itertools import chain
 from typing import Sequence
 
+import numpy as np
 import torch
 from mmseg.models import SegDataPreProcessor
 from torch import Tensor
@@ -71,7 +72,7 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
         if not isinstance(data['inputs'], dict):
             raise ValueError(
                 f'inputs is a {type(data["inputs"]).__name__}, but must be a dict of images per modality: end the '
-                'pipeline with cen_mm.PackModalities.'
+                "pipeline with cen_mm.PackModalities, and run cen_mm's get_flops.py instead of mmseg's."
             )
         data = self.cast_data(data)  # to the device: the packed types are smaller than float32
         packed = data['inputs']
@@ -131,8 +132,11 @@ def _check(name: str, settings: dict) -> None:
     if isinstance(settings.get('pad_val'), (list, tuple)):
         values['pad_val'] = settings['pad_val']
     for part, value in values.items():
-        if not isinstance(value, (list, tuple)) or len(value) != channels:
+        numbers = isinstance(value, (list, tuple)) and all(isinstance(number, (int, float)) for number in value)
+        if not numbers or len(value) != channels or not np.isfinite(value).all():
             raise ValueError(
-                f'{key}.{part} is {value}: give a list of {channels} values, one per channel'
+                f'{key}.{part} is {value}: give a list of {channels} values, finite numbers, one per channel'
                 + (' (images with one channel are tiled to three).' if channels == 3 else '.')
             )
+    if not min(settings['std']) > 0:
+        raise ValueError(f'{key}.std is {settings["std"]}: standard deviations must be positive.')

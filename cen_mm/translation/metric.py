@@ -64,6 +64,7 @@ class TranslationMetric(BaseMetric):
         """Computes and stores the scores and features of every branch, for each image of the batch."""
         for sample in data_samples:
             if 'gt_img' not in sample:
+                self.results.append({})  # mmengine orders the results of several processes by their number
                 continue
             images = [sample['gt_img'], *sample['branches'].values()]
             standard = torch.stack([to_bytes(image) for image in images])  # (M + 2, 3, H, W)
@@ -87,6 +88,7 @@ class TranslationMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Averages over the images, compares the sets, prints one table per protocol and returns the scores."""
+        results = [result for result in results if result]
         if not results:
             print_log('There are no scores, because the data set has no target.', logger='current')
             return {}

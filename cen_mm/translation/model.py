@@ -1,5 +1,6 @@
 """The MMagic model for image-to-image translation: GAN training step and evaluation."""
 
+import math
 from typing import NamedTuple, Optional, Sequence, Union
 
 import torch
@@ -12,6 +13,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..checkpoint import rename_on_load
 from ..exchange import (
     ENSEMBLE,
     SparsityPenalty,
@@ -75,7 +77,8 @@ class CENTranslation(BaseTranslationModel):
             ``loss_config`` with ``pixel_loss_weight`` (default 100).
 
     Raises:
-        ValueError: for an unknown test mode, or available modalities that the model does not have.
+        ValueError: for an unknown test mode, available modalities that the model does not have, an unknown key in
+            ``loss_config``, or a weight that is negative, NaN or infinite.
     """
 
     def __init__(
@@ -103,13 +106,23 @@ class CENTranslation(BaseTranslationModel):
             **kwargs,
         )
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
+        if set(self.loss_config) - {'pixel_loss_weight'}:
+            raise ValueError(
+                f'loss_config has the keys {sorted(self.loss_config)}, but its only key is pixel_loss_weight.'
+            )
         self.pixel_loss_weight = self.loss_config.get('pixel_loss_weight', 100.0)
+        if not 0 <= self.pixel_loss_weight < math.inf:
+            raise ValueError(
+                f'loss_config.pixel_loss_weight={self.pixel_loss_weight}: give a finite number, 0 or more.'
+            )
         self.test_mode = test_mode
         self.available_modalities = tuple(available_modalities or modalities)
         for module in self.generators.modules():
             if isinstance(module, BatchStatsInstanceNorm2d):
                 module.batch_stats_in_eval = True
         self.register_load_state_dict_post_hook(_discriminator_may_be_missing)
+        # The keys of several processes, in which MMagic wraps each network.
+        rename_on_load(self, {r'^(generators|discriminators)\.module\.': r'\1.'})
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -16,7 +16,10 @@ default_hooks = dict(
     timer=dict(type='mmengine.IterTimerHook'),  # MMagic's own timer needs MMagic's validation loop
     logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=5, max_keep_ckpts=2),
+    checkpoint=dict(type='cen_mm.CheckpointHook', interval=5, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    preflight=dict(type='cen_mm.PreflightHook'),  # checks the run before the first step
+    finite_loss=dict(type='cen_mm.FiniteLossHook'),  # stops after NaN
+    interrupt=dict(type='cen_mm.InterruptHook'),  # SIGTERM and Ctrl-C save a checkpoint
 )
 custom_hooks = [dict(type='cen_mm.ExchangeHook')]

@@ -104,9 +104,12 @@ ERRORS = {
     'type of an array': (lambda s: dict(s, rgb=np.ones((72, 96, 3))), 'array of rgb is float64, but rgb is uint8'),
     'shape of an array': (
         lambda s: dict(s, rgb=np.ones((1, 72, 96, 3), np.uint8)),
-        r'array of rgb cannot be decoded as an image: its shape is \(1, 72, 96, 3\)',
+        r'array of rgb cannot be decoded \(its shape is \(1, 72, 96, 3\)\)',
     ),
-    'four channels': (lambda s: dict(s, rgb=np.ones((72, 96, 4), np.uint8)), 'The images of rgb have 4 channels, but'),
+    'four channels': (
+        lambda s: dict(s, rgb=np.ones((72, 96, 4), np.uint8)),
+        'array of rgb has 4 channels, but rgb has 3',
+    ),
 }
 
 

@@ -1,14 +1,16 @@
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import pytest
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.runner import Runner
 from torch import nn
 
-from cen_mm.engine.exchange_hook import HISTORY
+from cen_mm.engine.exchange_hook import HISTORY, ExchangeHook
 from cen_mm.exchange import ExchangeNorm
 
 
@@ -54,6 +56,22 @@ def run(work_dir, scales, epochs=2, **options) -> Runner:
 def test_warns_at_the_start_if_most_channels_are_replaced(tmp_path):
     log = read_log(run(tmp_path / 'work', [[[0.0, 0, 0, 1]] * 2] * 2, epochs=1))
     assert '75% of the channels in the exchanging layers are below the threshold before the first' in log
+
+
+@pytest.mark.parametrize('find_unused_parameters', [False, True])
+def test_modality_dropout_in_several_processes_needs_unused_parameters(find_unused_parameters):
+    model = Toy([[[1.0] * 4] * 2] * 2)
+    model.modality_dropout = 0.5
+    torch.distributed.init_process_group('gloo', store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        model = MMDistributedDataParallel(model, find_unused_parameters=find_unused_parameters)
+        expected = nullcontext()
+        if not find_unused_parameters:
+            expected = pytest.raises(ValueError, match='modality_dropout .* set find_unused_parameters=True')
+        with expected:
+            ExchangeHook().before_train(SimpleNamespace(model=model, iter=0))
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def read_log(runner: Runner) -> str:

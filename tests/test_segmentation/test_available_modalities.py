@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
@@ -109,6 +110,7 @@ def test_all_processes_drop_the_same_modality(build):
     sequences, inputs = [], torch.randn(1, 9, 4, 4)
     for seed in (1, 2):
         np.random.seed(0)  # what sync_random_seed returns in every process
+        MessageHub._instance_dict.clear()  # every process has its own
         model = build(NAMES[:3], modality_dropout=0.5)
         torch.manual_seed(seed)
         sequences.append([model._drop_modality(inputs)[1] for _ in range(20)])

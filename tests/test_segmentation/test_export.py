@@ -3,7 +3,10 @@
 import pytest
 import torch
 from mmengine.registry import MODELS
+from mmengine.structures import PixelData
 from mmengine.utils import digit_version
+from mmseg.structures import SegDataSample
+from torch._dynamo.testing import CompileCounter
 
 
 @pytest.fixture
@@ -47,11 +50,25 @@ def test_exported_program_takes_any_batch(model):
     digit_version(torch.__version__) < digit_version('2.7'), reason='torch < 2.7 breaks the graph at a context manager'
 )
 @pytest.mark.parametrize('training', [False, True])
-def test_dynamo_finds_no_graph_break(model, training):
+def test_one_graph_for_any_size(model, training):
+    """Without graph breaks. In training, the number of labels is a constant, so only the size changes."""
+
+    def run(inputs, labels):
+        if not training:
+            return model.branches(inputs)['ensemble']
+        samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+        return model.parse_losses(model.loss(inputs, samples))[0]
+
     model.train(training)
-    inputs = torch.randn(2, 6, 64, 96)
-    explanation = torch._dynamo.explain(model.branches)(inputs)
-    assert explanation.graph_break_count == 0, explanation.break_reasons
+    graphs = CompileCounter()
+    compiled = torch.compile(run, backend=graphs, fullgraph=True, dynamic=True)
+    for batch, height, width in ((2, 64, 96), (2 if training else 3, 96, 128)):
+        inputs, labels = torch.randn(batch, 6, height, width), torch.randint(0, 17, (batch, 1, height, width))
+        torch.manual_seed(0)  # for dropout
+        ours = compiled(inputs, labels)
+        torch.manual_seed(0)
+        torch.testing.assert_close(ours, run(inputs, labels), rtol=1e-4, atol=1e-5)
+    assert graphs.frame_count == 1
 
 
 @pytest.mark.skipif(digit_version(torch.__version__) < digit_version('2.6'), reason='torch.onnx has no dynamic_shapes')

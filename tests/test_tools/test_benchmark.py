@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -38,11 +39,13 @@ def test_benchmark_writes_json_and_table(run_tool, tmp_path, config, arguments, 
     out, name = tmp_path / 'out.json', f'{tmp_path}/other.py:make'
     log = run_tool(
         'benchmarks/benchmark.py', ROOT / 'configs' / config, '--device', 'cpu', '--shape', *shape, '--batch', 2,
-        '--runs', 3, '--amp', '--compare', name, '--out', out, *(['--cfg-options', *options] if options else []),
+        '--runs', 3, '--precision', 'bfloat16', '--compare', name, '--out', out,
+        *(['--cfg-options', *options] if options else []),
         own_process='unet' not in config,
     )  # fmt: skip
     result = json.loads(out.read_text())
-    assert (result['shape'], result['batch'], result['amp'], result['device']) == (shape, 2, True, 'cpu')
+    settings = [result[key] for key in ('shape', 'batch', 'precision', 'compile', 'device')]
+    assert settings == [shape, 2, 'bfloat16', None, 'cpu']
     assert result['product'] > 0
     for mode in ('inference', 'training'):
         ours, other, plain = (result[mode][key] for key in ('cen_mm', name, f'{name}, float32'))
@@ -92,6 +95,44 @@ def test_cost_growth_writes_table_and_plot(run_tool, tmp_path):
         first, second = (float(row[3]) for row in part)
         assert float(part[1][4]) == pytest.approx(second / first / factor, abs=0.1)
     assert out.with_suffix('.png').stat().st_size > 10000
+
+
+def test_gpu_table_has_a_row_per_run_and_ends_with_an_error_if_one_failed(run_tool, tmp_path, monkeypatch):
+    """The runs of benchmark.py are replaced; `--device cpu --small` makes real ones."""
+
+    def run(command, **_):
+        options = {key: command[i + 1] for i, key in enumerate(command) if key.startswith('--')}
+        if options['--modes'] == 'training':
+            return SimpleNamespace(returncode=1, stdout='..\nOutOfMemoryError: CUDA | out of memory\n')
+        ours = dict(seconds=0.01, peak_memory=1e9)
+        other = dict(seconds=0.03, peak_memory=2e9, seconds_ratio=3.0, peak_memory_ratio=2.0)
+        rows = dict(cen_mm=ours, other=other, float32=dict(other, seconds=0.06, seconds_ratio=6.0))
+        if options['--precision'] == 'float32':
+            del rows['float32']
+        result = dict(machine='GPU A', torch='2.9', shape=[64, 96], batch=1, inference=rows)
+        Path(options['--out']).write_text(json.dumps(result))
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr('subprocess.run', run)
+    out = tmp_path / 'gpu.md'
+    arguments = ('--device', 'cpu', '--compare-segmentation', 'other.py:make', '--out', out)
+    log = run_tool('benchmarks/gpu_table.py', *arguments, fails=True)
+    assert log.strip().endswith('Some rows failed: run their benchmark.py command to see the whole error.')
+    title, _, *table = out.read_text().splitlines()
+    assert title == 'Measured on GPU A, torch 2.9. Ratios are reference / cen_mm.'
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in table[2:]]
+    assert rows[0][:2] + rows[0][3:] == [
+        'segmentation', 'inference', 'float32', '', '10', '30', '3.00', '30', '3.00', '1.00', '0.50'
+    ]  # fmt: skip
+    assert rows[1][3:10] == ['bfloat16', '', '10', '30', '3.00', '60', '6.00']
+    assert rows[2][:6] == [
+        'segmentation',
+        'training',
+        '',
+        'float32',
+        '',
+        'failed: OutOfMemoryError: CUDA / out of memory',
+    ]
 
 
 def test_reading_benchmark_prints_the_ratio_to_the_plain_pipeline(run_tool, any_nyudv2, monkeypatch):

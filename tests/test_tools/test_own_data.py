@@ -13,7 +13,7 @@ NUM_PAIRS = 30
 
 
 def section(page: str, title: str) -> str:
-    return (ROOT / page).read_text().split(f'### {title}\n')[1]
+    return (ROOT / page).read_text().split(f'# {title}\n')[1]
 
 
 def config_in(page: str, title: str) -> str:

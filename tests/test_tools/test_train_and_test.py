@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import socket
 import subprocess
 from contextlib import suppress
@@ -108,8 +109,8 @@ def check_exchange_map(run, data: Path, checkpoint: Path, tmp_path: Path):
     trained = torch.load(checkpoint, weights_only=False)
     for m, half in enumerate((slice(0, 8), slice(8, 14))):
         trained['state_dict'][f'backbone.layer1.0.bn1.norms.{m}.weight'][half] = 0
-    torch.save(trained, tmp_path / 'replaced.pth')
-    command = ('analysis_tools/exchange_map.py', tmp_path / 'replaced.pth', '--out-dir', tmp_path / 'map')
+    torch.save(trained, checkpoint.with_name('replaced.pth'))
+    command = ('analysis_tools/exchange_map.py', checkpoint.with_name('replaced.pth'), '--out-dir', tmp_path / 'map')
     log = run(data, *command, '--image', 1, '--channels', 6)
     cells = [text.strip() for line in log.splitlines() if 'layer1.0.bn1' in line for text in line.split('|')]
     assert cells[1:7] == ['backbone.layer1.0.bn1', '16', '0.02', '8 (50.0%)', '6 (37.5%)', '0 (0.0%)']
@@ -135,7 +136,8 @@ def check_exchange_map(run, data: Path, checkpoint: Path, tmp_path: Path):
     assert log.splitlines()[-1] == '--image 2: the test data set has 2 samples, from 0 on.'
     torch.save(dict(state_dict=trained['state_dict']), tmp_path / 'weights.pth')
     log = run(data, command[0], tmp_path / 'weights.pth', fails=True)
-    assert log.splitlines()[-1].endswith('weights.pth contains no config: give the config file before the checkpoint.')
+    assert log.splitlines()[-1].startswith('0 config files are beside ')
+    assert log.splitlines()[-1].endswith('weights.pth: give the config file before the checkpoint.')
 
 
 def test_tools_of_mmseg_run_configs(run, made_nyudv2, tmp_path):
@@ -148,6 +150,27 @@ def test_tools_of_mmseg_run_configs(run, made_nyudv2, tmp_path):
     scores = read_last_scores(work_dir)
     run(made_nyudv2, 'test.py', f'cen_mm::{CONFIG.name}', work_dir / 'epoch_1.pth', *options)
     assert read_last_scores(work_dir) == scores
+
+
+@pytest.mark.parametrize(
+    ('tool', 'message'),
+    [
+        (
+            ('browse_dataset.py', '--not-show'),
+            "AttributeError: inputs has no 'permute', because it is a dict",
+        ),
+        (
+            ('get_flops.py', '--shape', '64'),
+            'ValueError: inputs is a list, but must be a dict of images',
+        ),
+    ],
+    ids=lambda value: value[0],
+)
+def test_tools_of_mmseg_for_one_image_raise_clear_errors(run, made_nyudv2, tool, message):
+    name, *options = tool
+    path = f'{get_installed_path("mmsegmentation")}/.mim/tools/analysis_tools/{name}'
+    log = run(made_nyudv2, path, CONFIG, *options, fails=True)
+    assert log.strip().splitlines()[-1].startswith(message)
 
 
 def test_training_and_testing_in_two_processes(run, made_nyudv2, tmp_path):
@@ -215,6 +238,13 @@ def test_precision_and_scaled_learning_rate(run, made_nyudv2, tmp_path):
         assert log.strip().endswith('--amp-dtype float16 needs a GPU for its loss scale: use bfloat16.')
     log = run(made_nyudv2, *train, '--auto-scale-lr', *options, 'auto_scale_lr=None', fails=True)
     assert '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config' in log.splitlines()[-1]
+
+
+@pytest.mark.parametrize(('capability', 'expected'), [((7, 5), 'float16'), ((8, 0), 'bfloat16')])
+def test_emulated_bfloat16_is_not_the_default(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
+    assert runpy.run_path(str(ROOT / 'tools/train.py'))['default_amp_dtype']() == expected
 
 
 def test_plot_schedule_writes_an_image(run, made_nyudv2, tmp_path):
@@ -285,6 +315,16 @@ def test_ablation_writes_table_and_plot_and_resumes(run, made_nyudv2, tmp_path):
 def test_invalid_inputs_raise_clear_errors(run, made_nyudv2, tmp_path):
     log = run(made_nyudv2, 'test.py', CONFIG, tmp_path / 'none.pth', fails=True)
     assert log.strip().endswith('none.pth does not exist: give the path of a .pth file.')
+    (tmp_path / 'text.pth').write_text('epoch, loss')
+    torch.save({'state_dict': {'decode_head.conv_seg.bias': torch.zeros(40)}}, tmp_path / 'other.pth')
+    for name, message in {
+        'text': 'is not a checkpoint, or it is damaged or cut off: use another file.',
+        'other': '1 of 278 tensors of CENSegmentor are loaded: 277 missing (backbone.conv1.weight, ..). Use a check',
+    }.items():
+        path = tmp_path / f'{name}.pth'
+        log = run(made_nyudv2, 'test.py', CONFIG, path, '--work-dir', tmp_path, '--cfg-options', *SMALL, fails=True)
+        assert f'{path}' in log.splitlines()[-1]
+        assert message in log.splitlines()[-1]
     log = run(made_nyudv2, 'analysis_tools/report.py', tmp_path, fails=True)
     assert log.strip().endswith('give the work directory of tools/train.py or tools/test.py.')
     (made_nyudv2 / 'depth/000000.png').unlink()

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 CONFIG = f"""
 _base_ = '{ROOT}/configs/cen_refinenet_r18_nyudv2.py'
 model = dict(
-    backbone=dict(init_cfg=None, base_channels=8),
-    neck=dict(in_channels=[8, 16, 32, 64], channels=8, top_channels=8),
+    backbone=dict(init_cfg=None, base_channels=16),
+    neck=dict(in_channels=[16, 32, 64, 128], channels=8, top_channels=8),
     decode_head=dict(in_channels=8),
 )
 train_dataloader = val_dataloader = test_dataloader = dict(num_workers=0, persistent_workers=False)

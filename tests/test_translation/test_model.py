@@ -11,11 +11,14 @@ from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import BaseDataElement
+from mmengine.utils import digit_version
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 import cen_mm.translation
 from cen_mm.engine import BFloat16OptimWrapper
-from cen_mm.translation.losses import pixel_loss
+from cen_mm.exchange import stack_modalities
+from cen_mm.translation.losses import discriminator_loss, pixel_loss
 
 NAMES = ['reshading', 'edge_texture', 'normal', 'depth_zbuffer']
 GENERATOR = dict(type='cen_mm.CENUNetGenerator', base_channels=4, num_levels=5)
@@ -247,3 +250,28 @@ def test_invalid_arguments_raise_clear_errors(build):
         model.train_step(data, wrappers_of(model))
     with pytest.raises(ValueError, match="mode='loss' is unknown: choose 'tensor' or 'predict'"):
         model(torch.zeros(1, 6, 32, 32), mode='loss')
+
+
+@pytest.mark.skipif(digit_version(torch.__version__) < digit_version('2.7'), reason='torch < 2.7 breaks the graph')
+def test_losses_are_one_graph_for_any_batch_and_size(build):
+    """The losses of both networks, as in ``train_step``, without graph breaks."""
+    model = build(sparsity=dict(loss_weight=1e-3)).train()
+    discriminator = model._get_target_discriminator('target')
+
+    def compute(inputs, real, mask):
+        inputs = stack_modalities(inputs, 2)
+        branches = model.translation(inputs)
+        fake = torch.cat([branches[name] for name in model.modalities])
+        loss = discriminator_loss(discriminator, inputs, real, fake.detach())
+        return loss + sum(model._gen_losses(inputs, real, mask, fake, branches['ensemble']).values())
+
+    graphs = CompileCounter()
+    compiled = torch.compile(compute, backend=graphs, fullgraph=True, dynamic=True)
+    for batch, height, width in ((2, 64, 96), (3, 96, 128)):
+        inputs, real = torch.rand(batch, 6, height, width), torch.rand(batch, 3, height, width)
+        mask = torch.ones(batch, 1, height, width)
+        torch.manual_seed(0)  # for dropout
+        ours = compiled(inputs, real, mask)
+        torch.manual_seed(0)
+        torch.testing.assert_close(ours, compute(inputs, real, mask))
+    assert graphs.frame_count == 1

@@ -50,7 +50,7 @@ def test_ten_lines_train_and_test(run_tool, config, tmp_path):
     assert len(CONFIG.splitlines()) <= 11
     work_dir = tmp_path / 'work'
     options = ['--work-dir', work_dir, '--cfg-options', *SMALL]
-    log = run_tool('train.py', config, *options)
+    log = run_tool('train.py', config, '--verbose', *options)
     losses = [float(value) for value in re.findall(r' loss_gen: (\S+)', log)]
     assert len(losses) == 2
     assert np.isfinite(losses).all()

@@ -3,7 +3,7 @@
 python tools/analysis_tools/exchange_map.py CHECKPOINT
 python tools/analysis_tools/exchange_map.py CONFIG CHECKPOINT --image 0 --layer layer2.1.bn1
 
-CONFIG is needed only if the checkpoint does not contain it, as those of tools/train.py do. These files are written:
+Without CONFIG, the config beside the checkpoint is used, where tools/train.py writes it. These files are written:
 
 - channels.csv: scale of each channel, and whether it is replaced
 - channels.png: the replaced channels of each layer and modality
@@ -26,7 +26,6 @@ from matplotlib.figure import Figure
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import DATASETS
-from mmengine.runner import CheckpointLoader
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
@@ -38,7 +37,7 @@ from cen_mm.exchange import ENSEMBLE, ExchangeNorm, exchanging_norms
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', help='config file (default: the config in the checkpoint)')
+    parser.add_argument('config', nargs='?', help='config file (default: the one beside the checkpoint)')
     parser.add_argument('checkpoint', type=Path, help='checkpoint file')
     parser.add_argument('--out-dir', type=Path, help='output folder (default: exchange_map beside the checkpoint)')
     parser.add_argument('--image', type=int, metavar='INDEX', help='also draw the features of this test sample')
@@ -52,21 +51,19 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_config(args: argparse.Namespace) -> Config:
-    """Reads the config file, or the config in the checkpoint.
+    """Reads the config file, by default the one beside the checkpoint, as a config in a checkpoint could run any code.
 
     Raises:
-        SystemExit: if there is no such checkpoint, or no config.
+        SystemExit: if there is no such checkpoint, or not one config.
     """
     if not args.checkpoint.is_file():
         raise SystemExit(f'The checkpoint {args.checkpoint} does not exist: give the path of a .pth file.')
-    if args.config is not None:
-        cfg = Config.fromfile(config_path(args.config))
-    else:
-        checkpoint = CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu')
-        text = checkpoint.get('meta', {}).get('cfg')
-        if text is None:
-            raise SystemExit(f'{args.checkpoint} contains no config: give the config file before the checkpoint.')
-        cfg = Config.fromstring(text, '.py')
+    configs = [args.config] if args.config else sorted(args.checkpoint.parent.glob('*.py'))
+    if len(configs) != 1:
+        raise SystemExit(
+            f'{len(configs)} config files are beside {args.checkpoint}: give the config file before the checkpoint.'
+        )
+    cfg = Config.fromfile(config_path(configs[0]))
     cfg.merge_from_dict(args.cfg_options or {})
     return cfg
 

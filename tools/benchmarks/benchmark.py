@@ -1,6 +1,6 @@
 """Measures the speed and memory of a config's network in inference, a training step and evaluation.
 
-python tools/benchmarks/benchmark.py configs/cen_refinenet_r101_nyudv2.py --shape 480 640 --amp --out speed.json
+python tools/benchmarks/benchmark.py configs/cen_refinenet_r101_nyudv2.py --precision bfloat16 --out speed.json
 
 Weights and images are random; nothing is downloaded. A training step is the model's `train_step` with the optimizer
 and all losses of the config. Evaluation is the part of a test that is not inference: resizing, prediction and metric.
@@ -12,20 +12,22 @@ implementation, over all of its runs.
 --compare PATH.py:NAME runs another implementation in a separate process, in alternation with cen_mm, and prints the
 ratio of the medians: above 1, cen_mm is faster or needs less memory. The function NAME may have any of the following
 arguments: `size` (height, width), `batch`, `train`, `device`, and from the config `depth`, `classes`, `base` (base
-channels of the generator) and `modalities` (their number). It returns a callable; each call is one run. --amp runs
-both implementations in bfloat16 with autocast, and the other one also in float32.
+channels of the generator) and `modalities` (their number). It returns a callable; each call is one run. Both
+implementations run in the same precision, and the other one also in float32. Only cen_mm is compiled by --compile, and
+only cen_mm scales the loss of float16.
 """
 
 import argparse
+import copy
 import json
 import platform
 import statistics
 from functools import partial
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import torch
-from measuring import Step, fresh_memory, product_speed, seconds
+from measuring import PRECISIONS, Step, autocast, fresh_memory, product_speed, seconds, set_precision
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapperDict, build_optim_wrapper
@@ -35,6 +37,7 @@ from mmengine.utils import digit_version
 from mmseg.structures import SegDataSample
 from other_process import Other, build_task
 from prettytable import PrettyTable
+from torch.utils import collect_env
 from torch.utils.flop_counter import FlopCounterMode
 
 from cen_mm.apis import init_model
@@ -50,8 +53,12 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file')
     size = "input size (default: 480 640; for translation, the config's)"
     parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help=size)
-    parser.add_argument('--amp', action='store_true', help='bfloat16 with autocast')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu or cuda')
+    precision = 'float32, with or without TF32 on a GPU, or autocast to a half precision (default: float32)'
+    parser.add_argument('--precision', choices=PRECISIONS, default='float32', help=precision)
+    compile_help = 'compile the network and the training step, with this mode of torch.compile'
+    parser.add_argument('--compile', nargs='?', const='default', metavar='MODE', help=compile_help)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default=device, help='cuda is the first visible GPU')
     parser.add_argument('--runs', type=int, default=5, help='number of runs after one warm-up run (default: 5)')
     parser.add_argument('--no-memory-tuning', action='store_true', help='return freed memory to the system (CPU only)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key=value')
@@ -80,10 +87,6 @@ def read_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def autocast(args: argparse.Namespace, enabled: bool) -> torch.autocast:
-    return torch.autocast(args.device, torch.bfloat16, enabled=enabled)
-
-
 def modalities(cfg: Config) -> list[str]:
     """Returns the names of the model's modalities. Other models of mmseg have one."""
     return list(cfg.model.get('modalities') or cfg.model.data_preprocessor.get('modalities', ['image']))
@@ -105,28 +108,40 @@ def our_step(cfg: Config, args: argparse.Namespace, mode: str) -> Step:
     channels = 3 * len(modalities(cfg))
     if mode == 'inference':
         inputs = torch.randn(args.batch, channels, *args.shape, device=args.device)
-        run = getattr(model, 'branches', model)  # other models of mmseg have no branches
+        run = compiled(getattr(model, 'branches', model), args)  # other models of mmseg have no branches
 
         @torch.inference_mode()
         def infer():
-            with autocast(args, args.amp):
+            with autocast(args.device, args.precision):
                 return run(inputs)
 
         return infer
     model.train()
-    for part in (cfg.optim_wrapper, *cfg.optim_wrapper.values()):
-        if args.amp and isinstance(part, ConfigDict) and part.get('type') == 'OptimWrapper':
-            part.type = 'cen_mm.BFloat16OptimWrapper'
-    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    optim_wrapper = copy.deepcopy(cfg.optim_wrapper)
+    half = dict(
+        bfloat16=dict(type='cen_mm.BFloat16OptimWrapper'),
+        float16=dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic'),
+    )
+    for part in (optim_wrapper, *optim_wrapper.values()):
+        if isinstance(part, ConfigDict) and part.get('type') == 'OptimWrapper':
+            part.update(half.get(args.precision, {}))
+    wrapper = build_optim_wrapper(model, optim_wrapper)
     for optimizer in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
         for group in optimizer.param_groups:
             group['lr'] *= 1e-6  # the targets are random
-    inputs = list(torch.rand(args.batch, channels, *args.shape) * 2 - 1)
+    inputs = torch.rand(args.batch, channels, *args.shape) * 2 - 1
+    inputs = list(inputs.pin_memory() if args.device == 'cuda' else inputs)  # as train.py does
     if isinstance(model.data_preprocessor, MultimodalDataPreProcessor):  # takes one image per modality
         names = modalities(cfg)
         inputs = {name: [image.chunk(len(names))[i] for image in inputs] for i, name in enumerate(names)}
     targets = make_targets(cfg, args)
-    return lambda: model.train_step(dict(inputs=inputs, data_samples=targets), wrapper)
+    train_step = compiled(model.train_step, args)
+    return lambda: train_step(dict(inputs=inputs, data_samples=targets), wrapper)
+
+
+def compiled(function: Callable, args: argparse.Namespace) -> Callable:
+    """Compiles a function if --compile is given; ``compile`` in a config compiles ``train_step`` in the same way."""
+    return torch.compile(function, mode=args.compile) if args.compile else function
 
 
 def collect_options(cfg: Config, args: argparse.Namespace) -> dict:
@@ -154,7 +169,7 @@ def measure(step: Step, memory: int, others: dict[str, Other], args: argparse.Na
     Returns:
         The measured values of each implementation, by name.
     """
-    with FlopCounterMode(display=False) as counter:
+    with torch.compiler.set_stance('force_eager'), FlopCounterMode(display=False) as counter:
         step()
     implementations = {OURS: partial(seconds, step, args.device), **others}
     times = [{name: run() for name, run in implementations.items()} for _ in range(args.runs + 1)][1:]
@@ -219,26 +234,37 @@ def format_table(result: dict) -> str:
     return '\n'.join(lines)
 
 
+def machine_name(device: str) -> str:
+    """Returns the name of the processor, or of the GPU and the versions of its driver and libraries."""
+    if device == 'cpu':
+        return platform.processor() or platform.machine()
+    driver = collect_env.get_nvidia_driver_version(collect_env.run)
+    return (
+        f'{torch.cuda.get_device_name()}, driver {driver}, CUDA {torch.version.cuda}, '
+        f'cuDNN {torch.backends.cudnn.version()}'
+    )
+
+
 def main() -> None:
     args = parse_args()
     set_up_process(tune_memory=not args.no_memory_tuning)
+    set_precision(args.precision)
     cfg = read_config(args)
     options = collect_options(cfg, args)
     for name in args.compare:
         build_task(name, options)  # reports errors before the first measurement
     # Before anything else runs, because a process whose thread pool is running cannot be forked.
     memory = {mode: fresh_memory(partial(our_step, cfg, args, mode), args.device) for mode in args.modes}
-    dtype = torch.bfloat16 if args.amp else torch.float32
-    settings = ('config', 'shape', 'batch', 'amp', 'device', 'runs')
-    machine = torch.cuda.get_device_name() if args.device != 'cpu' else platform.processor() or platform.machine()
-    result = dict({key: getattr(args, key) for key in settings}, machine=machine, torch=torch.__version__)
-    result.update(threads=torch.get_num_threads(), product=product_speed(args.device, dtype))
+    settings = ('config', 'shape', 'batch', 'precision', 'compile', 'device', 'runs')
+    result = dict({key: getattr(args, key) for key in settings}, machine=machine_name(args.device))
+    result.update(torch=torch.__version__, threads=torch.get_num_threads())
+    result.update(product=product_speed(args.device, PRECISIONS[args.precision]))
     for mode in args.modes:
         options.update(train=mode == 'training')
         tasks = {name: build_task(name, options) for name in args.compare}
-        others = {name: Other(task, args.amp) for name, task in tasks.items()}
-        if args.amp:
-            others.update({f'{name}, float32': Other(task, False) for name, task in tasks.items()})
+        others = {name: Other(task, args.precision) for name, task in tasks.items()}
+        if args.precision != 'float32':
+            others.update({f'{name}, float32': Other(task, 'float32') for name, task in tasks.items()})
         result[mode] = measure(our_step(cfg, args, mode), memory[mode], others, args, result['product'])
         for other in others.values():
             other.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmark import MODES, add_common_arguments, our_step, read_config
 from matplotlib.figure import Figure
-from measuring import fresh_memory, seconds
+from measuring import fresh_memory, seconds, set_precision
 from mmengine.config import Config
 from mmengine.utils import track_iter_progress
 
@@ -64,6 +64,7 @@ def list_cases(args: argparse.Namespace) -> list[Case]:
 def main() -> None:
     args = parse_args()
     set_up_process(tune_memory=not args.no_memory_tuning)
+    set_precision(args.precision)
     cfg = read_config(args)
     cases, steps = list_cases(args), {}
     for case in cases:

@@ -1,5 +1,6 @@
 """Functions that measure time, memory and the speed of the machine."""
 
+import gc
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -9,15 +10,42 @@ from typing import Callable
 import torch
 
 Step = Callable[[], object]
+PRECISIONS = dict(float32=torch.float32, tf32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
+GPU_SECONDS = 0.2
+
+
+def set_precision(precision: str) -> None:
+    """Sets how a GPU computes float32: with or without TF32. cuDNN selects the fastest algorithms, as in our configs.
+
+    By default, torch uses TF32 for convolutions and not for matrix products.
+    """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == 'tf32'
+    torch.backends.cudnn.benchmark = True
+
+
+def autocast(device: str, precision: str) -> torch.autocast:
+    """Returns the context in which an implementation runs; it does nothing for float32 and TF32."""
+    dtype = PRECISIONS[precision]
+    half = dtype != torch.float32
+    return torch.autocast(device, dtype if half else None, enabled=half)
 
 
 def seconds(step: Step, device: str) -> tuple[float, float]:
-    """Measures the wall-clock and the processor time of one call, in seconds."""
+    """Measures the wall-clock and the processor time of one call, in seconds.
+
+    On a GPU, it is the mean over the calls of ``GPU_SECONDS``, after one call for which the GPU may have to wake up.
+    """
+    calls = 0
+    if device != 'cpu':
+        step()
+        torch.cuda.synchronize()
     start, cpu = time.perf_counter(), time.process_time()
-    step()
+    while calls == 0 or (device != 'cpu' and time.perf_counter() - start < GPU_SECONDS):
+        step()
+        calls += 1
     if device != 'cpu':
         torch.cuda.synchronize()
-    return time.perf_counter() - start, time.process_time() - cpu
+    return (time.perf_counter() - start) / calls, (time.process_time() - cpu) / calls
 
 
 def product_speed(device: str, dtype: torch.dtype) -> float:
@@ -34,13 +62,17 @@ def resident(field: str) -> int:
 
 
 def peak_memory(make: Callable[[], Step], device: str) -> int:
-    """Measures the peak memory in bytes of building a callable and running it twice, including its model."""
+    """Measures the peak memory in bytes of building a callable and running it twice, including its model.
+
+    On a GPU, it is the peak of the second run, because cuDNN tries algorithms with large buffers in the first one.
+    """
+    gc.collect()
     before = resident('VmRSS') if device == 'cpu' else torch.cuda.memory_allocated()
+    step = make()
+    step()  # creates the optimizer's state
     if device != 'cpu':
         torch.cuda.reset_peak_memory_stats()
-    step = make()
-    for _ in range(2):  # the first run creates the optimizer's state
-        step()
+    step()
     return (resident('VmHWM') if device == 'cpu' else torch.cuda.max_memory_allocated()) - before
 
 

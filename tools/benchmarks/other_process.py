@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
-from measuring import resident, seconds
+from measuring import autocast, resident, seconds, set_precision
 
 
 def load(path: str) -> ModuleType:
@@ -26,7 +26,7 @@ def load(path: str) -> ModuleType:
 
 
 def build_task(name: str, options: dict) -> list:
-    """Builds the arguments of :func:`serve`, without ``amp``.
+    """Builds the arguments of :func:`serve`, without ``precision``.
 
     Args:
         name: ``PATH.py:NAME``, a script and the function in it that returns the callable.
@@ -53,11 +53,11 @@ class Other:
 
     Args:
         task: result of :func:`build_task`.
-        amp: whether to run with autocast to bfloat16.
+        precision: key of ``measuring.PRECISIONS``.
     """
 
-    def __init__(self, task: list, amp: bool):
-        command = [sys.executable, __file__, json.dumps([*task, amp])]
+    def __init__(self, task: list, precision: str):
+        command = [sys.executable, __file__, json.dumps([*task, precision])]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self) -> tuple[float, float]:
@@ -74,7 +74,7 @@ class Other:
         self.process.wait()
 
 
-def serve(path: str, attribute: str, options: dict, device: str, amp: bool) -> None:
+def serve(path: str, attribute: str, options: dict, device: str, precision: str) -> None:
     """Runs the implementation once per line of the standard input, and writes time and memory of each run.
 
     Args:
@@ -82,14 +82,17 @@ def serve(path: str, attribute: str, options: dict, device: str, amp: bool) -> N
         attribute: name of the function that returns the callable.
         options: arguments of the function.
         device: device that the implementation uses.
-        amp: whether to run with autocast to bfloat16.
+        precision: key of ``measuring.PRECISIONS``.
     """
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # keeps the output of the script out of the answers
+    set_precision(precision)
     before = resident('VmRSS')
     step = getattr(load(path), attribute)(**options)
     for _ in sys.stdin:
-        with torch.autocast(device, torch.bfloat16, enabled=amp):
+        if device != 'cpu':
+            torch.cuda.reset_peak_memory_stats()  # the first run tries algorithms with large buffers
+        with autocast(device, precision):
             times = seconds(step, device)
         peak = resident('VmHWM') - before if device == 'cpu' else torch.cuda.max_memory_allocated()
         print(json.dumps([*times, peak]), file=answers, flush=True)

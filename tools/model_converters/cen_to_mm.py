@@ -12,7 +12,6 @@ python tools/model_converters/cen_to_mm.py --task translation cen_unet.pth check
 """
 
 import argparse
-import pickle
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import refinenet_keys
 import torch
 import unet_keys
 
-import cen_mm  # noqa: F401  lets torch.load read mmengine's checkpoints with weights_only=True
+from cen_mm.checkpoint import read_checkpoint
 
 # For each network, the functions that rename its parameters: to our names, and back.
 RENAMES = {
@@ -68,14 +67,9 @@ def read(path: str) -> dict[str, torch.Tensor]:
     if not Path(path).is_file():
         raise SystemExit(f'The checkpoint {path} does not exist: give the path of a file.')
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
-        checkpoint = None
-    if not isinstance(checkpoint, dict):
-        raise SystemExit(
-            f'{path} does not contain weights: write it with torch.save(network.state_dict(), FILE), '
-            'or use torch 2.6 or newer to read checkpoints of training runs.'
-        )
+        checkpoint = read_checkpoint(path)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     for value in checkpoint.values():  # the state dict may be one of several entries
         if isinstance(value, dict) and value and all(isinstance(tensor, torch.Tensor) for tensor in value.values()):
             checkpoint = value

@@ -68,6 +68,9 @@ class CenterPad(BaseTransform):
         pad_val: padding value per key. By default 255 for ``gt_seg_map``, 0 for ``img``, and ``pad_val`` of the
             modality in the data set. If a one-channel image such as depth gets three values, it is tiled to three
             channels.
+
+    Raises:
+        ValueError: if ``pad_val`` names a modality that the sample does not have.
     """
 
     def __init__(self, size: tuple[int, int], pad_val: Optional[dict] = None):
@@ -75,6 +78,11 @@ class CenterPad(BaseTransform):
         self.pad_val = {'gt_seg_map': 255, 'img': 0, **(pad_val or {})}
 
     def transform(self, results: dict) -> dict:
+        known = ['img', 'gt_seg_map', *results.get('modality_fields', ())]
+        if unknown := sorted(set(self.pad_val) - set(known)):
+            raise ValueError(
+                f'CenterPad.pad_val has the keys {unknown}, but the sample has {known}: correct the keys.'
+            )
         vertical, horizontal = (
             max(target - size + 1, 0) // 2 for target, size in zip(self.size, results['img'].shape[:2])
         )

@@ -9,6 +9,16 @@ from mmseg.datasets import PackSegInputs
 from ...registry import TRANSFORMS
 
 
+class ModalityInputs(dict):
+    """One image per modality. Code that expects a tensor, such as mmseg's browse_dataset.py, gets a clear error."""
+
+    def __getattr__(self, name: str):
+        raise AttributeError(
+            f'inputs has no {name!r}, because it is a dict with one image per modality: run the command of cen_mm '
+            "with the same name instead of mmseg's."
+        )
+
+
 @TRANSFORMS.register_module()
 class PackModalities(PackSegInputs):
     """Packs the modalities as ``inputs`` {name: ``(C, H, W)``} and the rest as ``data_samples``.
@@ -31,7 +41,9 @@ class PackModalities(PackSegInputs):
         modalities = tuple(results['modality_paths'])
         rest = {key: value for key, value in results.items() if key not in ('img', 'gt_seg_map')}
         packed = super().transform(dict(rest, modalities=modalities))
-        packed['inputs'] = {name: _to_tensor(results['img' if name == 'rgb' else name]) for name in modalities}
+        packed['inputs'] = ModalityInputs(
+            {name: _to_tensor(results['img' if name == 'rgb' else name]) for name in modalities}
+        )
         if 'gt_seg_map' in results:
             packed['data_samples'].gt_sem_seg = PixelData(data=_to_tensor(results['gt_seg_map']))
         return packed

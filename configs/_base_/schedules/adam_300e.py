@@ -6,7 +6,7 @@ optim_wrapper = dict(
     discriminators=dict(type='OptimWrapper', optimizer=adam),
 )
 param_scheduler = None
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300, val_interval=5)
+train_cfg = dict(type='cen_mm.ResumableTrainLoop', max_epochs=300, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=1)  # images on all GPUs together; used by --auto-scale-lr

@@ -13,7 +13,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, begin=0, end=10, by_epoch=True, convert_to_iter_based=True),
     dict(type='PolyLR', power=1.0, eta_min=0.0, begin=10, end=300, by_epoch=True, convert_to_iter_based=True),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300, val_interval=5)
+train_cfg = dict(type='cen_mm.ResumableTrainLoop', max_epochs=300, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=6)  # images on all GPUs together; used by --auto-scale-lr

@@ -13,7 +13,7 @@ param_scheduler = [
         by_epoch=True,
     )
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300, val_interval=5)
+train_cfg = dict(type='cen_mm.ResumableTrainLoop', max_epochs=300, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=6)  # images on all GPUs together; used by --auto-scale-lr

@@ -1,0 +1,140 @@
+"""Running an exported file, alone or in place of the network of a model."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any, Mapping, Union
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.utils import digit_version
+from torch import Tensor
+
+SUFFIXES = dict(onnx='.onnx', torchexport='.pt2')
+PREPROCESSING = 'cen_mm.preprocessing'  # key of the metadata: 'inside' or 'outside'
+
+
+class ExportError(RuntimeError):
+    """A model that cannot be exported, or an exported file that cannot be used; the message says why."""
+
+
+def check_installed(file: Union[str, Path], *packages: str) -> None:
+    """Raises ExportError if the format of the file needs a package that is missing, or a newer torch."""
+    if Path(file).suffix not in SUFFIXES.values():
+        raise ExportError(f'{file} must end with {" or ".join(SUFFIXES.values())}.')
+    if digit_version(torch.__version__) < digit_version('2.6'):
+        raise ExportError(
+            f'Exported models need torch 2.6 or newer, and this is torch {torch.__version__}: update it.'
+        )
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if Path(file).suffix == '.onnx' and missing:
+        raise ExportError(f"ONNX needs {', '.join(missing)}: run `pip install 'cen_mm[deployment]'`.")
+
+
+class ExportedModel:
+    """Runs a file written by :func:`~cen_mm.apis.export_model`.
+
+    Args:
+        file: ``.onnx`` file, run by ONNX Runtime on the best device that it supports, or ``.pt2`` file, run by PyTorch
+            on the CPU.
+
+    Raises:
+        ExportError: if the file does not exist, was written by another program, or a package is missing.
+    """
+
+    def __init__(self, file: Union[str, Path]):
+        check_installed(file, 'onnxruntime')
+        if not Path(file).is_file():
+            raise ExportError(f'The exported model {file} does not exist: write it with tools/deployment/export.py.')
+        load = _load_onnx if Path(file).suffix == '.onnx' else _load_program
+        # Type and number of channels of each input, metadata, and the function that runs the network
+        self.inputs, preprocessing, self._run = load(str(file))
+        if preprocessing not in ('inside', 'outside'):
+            raise ExportError(f'{file} was not written by tools/deployment/export.py.')
+        self.preprocesses = preprocessing == 'inside'
+
+    def __call__(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Computes ``{'rgb_logits': .., 'ensemble_logits': ..}`` from images ``(B, C, H, W)`` of each modality."""
+        return self._run({name: images[name].cpu() for name in self.inputs})
+
+
+def _load_onnx(file: str) -> tuple[dict, Any, Any]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=onnxruntime.get_available_providers())
+    types = {'tensor(uint8)': torch.uint8, 'tensor(float)': torch.float32}
+    inputs = {node.name: (types[node.type], node.shape[1]) for node in session.get_inputs()}
+    outputs = [node.name for node in session.get_outputs()]
+
+    def run(images: dict[str, Tensor]) -> dict[str, Tensor]:
+        arrays = session.run(outputs, {name: image.numpy() for name, image in images.items()})
+        return dict(zip(outputs, map(torch.from_numpy, arrays)))
+
+    return inputs, session.get_modelmeta().custom_metadata_map.get(PREPROCESSING), run
+
+
+def _load_program(file: str) -> tuple[dict, Any, Any]:
+    metadata = {PREPROCESSING: ''}
+    program = torch.export.load(file, extra_files=metadata)
+    values = {node.name: node.meta['val'] for node in program.graph.nodes if node.op == 'placeholder'}
+    inputs = {name: (values[name].dtype, values[name].shape[1]) for name in program.graph_signature.user_inputs}
+    network = program.module()
+
+    def run(images: dict[str, Tensor]) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return network(**images)
+
+    return inputs, metadata[PREPROCESSING], run
+
+
+def use_exported(model: BaseModel, file: Union[str, Path]) -> None:
+    """Makes a model compute its outputs with an exported file; its own network is not used any more.
+
+    Sliding windows, test-time augmentation, metrics, visualizers and hooks work as before; losses cannot be computed.
+    Class indices of the file become one-hot logits.
+
+    Args:
+        model: the model of the config that was exported; its weights do not matter.
+        file: exported file.
+
+    Raises:
+        ExportError: if the file has other modalities than the model, or cannot be used.
+    """
+    exported = ExportedModel(file)
+    if tuple(exported.inputs) != model.available_modalities:
+        raise ExportError(
+            f'{file} has the inputs {", ".join(exported.inputs)}, but the modalities of the model are '
+            f'{", ".join(model.available_modalities)}: export a file with these modalities.'
+        )
+    is_segmentor = hasattr(model, 'encode_decode')
+    sizes = list(model.data_preprocessor.channels.values()) if is_segmentor else 3
+    if exported.preprocesses and is_segmentor:  # only converts, pads and stacks
+        pre = model.data_preprocessor
+        pre.normalized_pad.mul_(pre.std).add_(pre.mean)
+        pre.mean.zero_(), pre.std.fill_(1)
+        pre.reversed = set()
+
+    def run(inputs: Tensor) -> dict[str, Tensor]:
+        if exported.preprocesses and not is_segmentor:  # the pipeline has scaled the images to [-1, 1]
+            inputs = ((inputs + 1) * 127.5).round_(decimals=3)
+        parts = zip(exported.inputs.items(), inputs.split(sizes, dim=1))
+        outputs = exported({name: part[:, :channels].to(dtype) for (name, (dtype, channels)), part in parts})
+        return {name.rpartition('_')[0]: output.to(inputs.device) for name, output in outputs.items()}
+
+    def encode_decode(inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        outputs = [_as_logits(output, model.decode_head.out_channels) for output in run(inputs).values()]
+        return torch.cat(outputs, dim=1)
+
+    if is_segmentor:
+        model.encode_decode = encode_decode
+    else:
+        model.branches = run
+
+
+def _as_logits(output: Tensor, num_channels: int) -> Tensor:
+    """Converts class indices ``(B, H, W)`` to logits ``(B, K, H, W)``; logits are returned as they are."""
+    if output.is_floating_point():
+        return output
+    if num_channels == 1:  # two classes, separated by the threshold of the head
+        return torch.where(output[:, None] > 0, 20.0, -20.0)
+    return F.one_hot(output.long(), num_channels).movedim(-1, 1).float()

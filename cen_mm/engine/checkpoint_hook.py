@@ -1,0 +1,189 @@
+"""Checkpoints that are whole at any moment, and strict loading of them."""
+
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import numpy as np
+from mmengine.dist import broadcast_object_list, is_main_process, master_only
+from mmengine.fileio import LocalBackend, get_file_backend, register_backend
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.logging import print_log
+from mmengine.runner import BaseLoop, Runner
+from mmengine.utils import apply_to
+
+from ..checkpoint import find_nonfinite, read_checkpoint
+from ..registry import HOOKS
+
+TRAINING_STATE = {'meta', 'state_dict', 'message_hub', 'optimizer'}  # what resuming needs
+
+
+@register_backend('cen_mm.atomic')
+class AtomicBackend(LocalBackend):
+    """mmengine's backend for local files, except that a file is replaced in one moment, when it is on the disk."""
+
+    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+        """Writes a file under a temporary name and renames it.
+
+        Raises:
+            OSError: if it cannot be written. An older file of that name is unchanged.
+        """
+        path = Path(filepath)
+        temporary = path.with_name(f'{path.name}.tmp')
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, 'wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise OSError(
+                error.errno,
+                f'{path} was not written ({error.strerror}). Earlier checkpoints are intact: free space, or set '
+                'default_hooks.checkpoint.out_dir to a folder on another disk, and resume',
+            ) from error
+
+
+def latest_checkpoint(work_dir: str) -> str:
+    """Returns the latest checkpoint in a work directory that can be resumed from; warns of broken ones.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    folder = Path(work_dir)
+    paths = [path for path in folder.glob('*.pth') if not path.name.startswith('best_')]  # which have no optimizer
+    paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    pointer = folder / 'last_checkpoint'
+    named = Path(pointer.read_text().strip()) if pointer.is_file() else folder
+    for path in dict.fromkeys([named, *paths] if named.is_file() else paths):
+        try:
+            checkpoint = read_checkpoint(path)
+        except (OSError, ValueError) as error:
+            print_log(f'Not resumed from it: {error}', logger='current', level=logging.WARNING)
+            continue
+        if checkpoint.keys() >= TRAINING_STATE:
+            if not (broken := find_nonfinite(checkpoint['state_dict'])):
+                return str(path)
+            print_log(f'Not resumed from {path}: {broken} are NaN or infinite.', 'current', logging.WARNING)
+    raise FileNotFoundError(
+        f'{work_dir} contains no checkpoint to resume from: start without --resume, or give another --work-dir.'
+    )
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """mmengine's hook, with files that are whole at any moment and strict loading.
+
+    A checkpoint is written under a temporary name and renamed, and outdated ones are deleted after that. Weights that
+    are not finite are not saved, so they replace no good ones. Tests and resumed runs load strictly, and a run is
+    resumed from the latest whole checkpoint. The history of the log is not saved, because torch < 2.6 cannot load it
+    without running code.
+
+    Args:
+        out_dir: as in mmengine's hook.
+        backend_args: the same. None: files on this machine.
+        **kwargs: other arguments of mmengine's hook.
+
+    Raises:
+        FileNotFoundError: if there is nothing to resume from.
+        ValueError: if weights do not fit or are not finite.
+        OSError: if a checkpoint cannot be written.
+    """
+
+    def __init__(self, out_dir: Optional[str] = None, backend_args: Optional[dict] = None, **kwargs: Any):
+        if backend_args is None and '://' not in str(out_dir):
+            backend_args = dict(backend='cen_mm.atomic')
+        super().__init__(out_dir=out_dir, backend_args=backend_args, **kwargs)
+        self._outdated: list[str] = []
+        self._saved: Optional[str] = None  # the last file that was written or resumed from
+
+    def before_run(self, runner: Runner) -> None:
+        """Chooses the checkpoint to resume from, and makes loading strict except for starting weights."""
+        trains = isinstance(runner._train_loop, BaseLoop)
+        if trains and runner._resume and runner._load_from is None:
+            path: list[Optional[str]] = [latest_checkpoint(runner.work_dir) if is_main_process() else None]
+            broadcast_object_list(path)
+            runner._load_from = path[0]
+        if not trains or runner._resume:
+            runner.load_checkpoint = partial(runner.load_checkpoint, strict=True)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuses to resume from a checkpoint without the state of a training run."""
+        missing = TRAINING_STATE - checkpoint.keys()
+        if runner._resume and missing:
+            raise ValueError(
+                f'{runner._load_from} contains no {", ".join(sorted(missing))}, so it cannot be resumed from: use '
+                'load_from to start a new run with its weights.'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuses weights that are not finite, and removes what ``weights_only=True`` would not load."""
+        if broken := find_nonfinite(checkpoint['state_dict']):
+            again = f'resume from {self._saved}, the last good checkpoint,' if self._saved else 'start again'
+            raise FloatingPointError(
+                f'After iteration {checkpoint["meta"]["iter"]}, {broken} of the model are NaN or infinite and are not '
+                f'saved: {again} with a lower learning rate or with optim_wrapper.clip_grad.'
+            )
+        hub = checkpoint['message_hub']
+        infos = apply_to(hub['runtime_info'], lambda value: isinstance(value, np.generic), lambda value: value.item())
+        resumed = {key: value for key, value in hub['resumed_keys'].items() if key in infos}
+        checkpoint['message_hub'] = dict(log_scalars={}, runtime_info=infos, resumed_keys=resumed)
+
+    def before_train(self, runner: Runner) -> None:
+        """Defers the deletion of outdated checkpoints, which mmengine deletes before it writes the new one."""
+        super().before_train(runner)
+        if is_main_process():
+            for path in Path(self.out_dir).glob('*.pth.tmp'):  # of a run that was killed while it wrote
+                path.unlink()
+        self._saved = runner._load_from if runner._resume else None
+        self.file_backend.remove = self.file_backend.rmtree = self._outdated.append
+
+    def save(self, runner: Runner, filename: str, meta: dict) -> None:
+        """Saves a checkpoint from which the run can be resumed.
+
+        Args:
+            runner: the runner.
+            filename: name of the file in the hook's folder.
+            meta: ``epoch`` and ``iter``, the numbers of finished epochs and iterations.
+        """
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            filename,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        self._saved = self.last_ckpt
+        if is_main_process():
+            AtomicBackend().put_text(self.last_ckpt, str(Path(runner.work_dir, 'last_checkpoint')))
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                outdated = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
+                self._outdated.append(self.file_backend.join_path(self.out_dir, outdated))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        self.save(runner, self.filename_tmpl.format(step), meta)
+        self._delete_outdated(runner)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        super()._save_best_checkpoint(runner, metrics)
+        self._delete_outdated(runner)
+
+    @master_only
+    def _delete_outdated(self, runner: Runner) -> None:
+        backend = get_file_backend(self.out_dir, backend_args=self.backend_args)
+        best = {path for key, path in runner.message_hub.runtime_info.items() if key.startswith('best_ckpt')}
+        for path in set(self._outdated) - best:
+            if backend.exists(path):
+                (backend.rmtree if backend.isdir(path) else backend.remove)(path)  # DeepSpeed saves folders
+        self._outdated.clear()

@@ -1,0 +1,118 @@
+"""A training step without update and an evaluation of a few samples, which change nothing."""
+
+import copy
+import logging
+import random
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+import numpy as np
+import torch
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from .config import check_names
+from .explain import describe
+
+CPU_SIZE = 256  # largest height and width of images on the CPU, where a forward pass may take many seconds
+
+
+@contextmanager
+def unchanged_state(model: nn.Module) -> Iterator[None]:
+    """Restores the states of all random generators, the modes of all modules and the log level at the end."""
+    states = random.getstate(), np.random.get_state()
+    modes = {module: module.training for module in model.modules()}
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(max(level, logging.WARNING))
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        logger.setLevel(level)
+        for module, mode in modes.items():
+            module.training = mode
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+class NoUpdate(OptimWrapper):
+    """An optimizer wrapper that computes no gradients and updates nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0))
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Computes no gradients."""
+
+    def should_update(self) -> bool:
+        """Returns that no update is due."""
+        return False
+
+
+@torch.no_grad()
+def try_training(runner: Runner, model: BaseModel, samples: list[dict]) -> None:
+    """Computes the training losses of samples.
+
+    The model is in eval mode, so that no statistics of a norm change.
+
+    Raises:
+        ValueError: if a loss cannot be computed, or is not finite.
+    """
+    if type(model).train_step.__module__.split('.')[0] not in ('mmengine', 'cen_mm'):
+        return  # it may update parameters by other ways than the wrapper
+    wrapper: Any = NoUpdate()
+    if isinstance(runner.optim_wrapper, OptimWrapperDict):
+        wrapper = OptimWrapperDict(**{name: NoUpdate() for name in runner.optim_wrapper.keys()})  # noqa: SIM118
+    model.eval()
+    try:
+        losses = model.train_step(_batch(samples, runner.train_dataloader, model), wrapper)
+    except Exception as error:
+        raise ValueError(f'The model cannot be trained on samples of train_dataloader: {describe(error)}') from error
+    for name, value in losses.items():
+        if not torch.as_tensor(value).isfinite().all():
+            raise ValueError(
+                f'{name} is {value} before the first step: check the images in the table, and the losses.'
+            )
+
+
+@torch.no_grad()
+def try_validation(runner: Runner, model: BaseModel, samples: list[dict]) -> None:
+    """Evaluates the predictions of samples, and checks that the hooks find the scores that they compare.
+
+    Raises:
+        ValueError: if the samples cannot be predicted or evaluated, or there is no such score.
+    """
+    model.eval()
+    evaluator = runner.val_evaluator
+    scores = {'auto'}
+    try:
+        for sample in samples:
+            data = _batch([sample], runner.val_dataloader, model)
+            evaluator.process(model.val_step(data), data)
+        for metric in evaluator.metrics:
+            prefix = f'{metric.prefix}/' if metric.prefix else ''
+            scores |= {f'{prefix}{name}' for name in metric.compute_metrics(metric.results)}
+    except Exception as error:
+        raise ValueError(f'Samples of val_dataloader cannot be evaluated: {describe(error)}') from error
+    finally:
+        for metric in evaluator.metrics:
+            metric.results.clear()
+    for hook in runner.hooks:
+        for key in ('save_best', 'monitor'):
+            names = getattr(hook, key, None) or ()
+            wanted = dict.fromkeys([names] if isinstance(names, str) else names)
+            check_names(f'{type(hook).__name__}.{key}', wanted, scores)
+
+
+def _batch(samples: list[dict], loader: Any, model: nn.Module) -> dict:
+    """Collates copies of samples; on the CPU, large images of segmentation are cropped to save time."""
+    samples = copy.deepcopy(samples)
+    for sample in samples:
+        if isinstance(sample['inputs'], dict) and not next(model.parameters()).is_cuda:
+            sample['inputs'] = {name: x[:, :CPU_SIZE, :CPU_SIZE] for name, x in sample['inputs'].items()}
+    return loader.collate_fn(samples)

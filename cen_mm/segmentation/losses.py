@@ -1,0 +1,53 @@
+"""Losses of mmseg's heads, computed without reading values on the host."""
+
+from typing import Sequence
+
+import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.models.utils import resize
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+
+def head_losses(head: BaseDecodeHead, logits: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
+    """Computes the losses and the accuracy that ``head.loss_by_feat`` of mmseg computes.
+
+    mmseg reads the number of labeled pixels on the host, so a GPU becomes idle three times per head and branch, and
+    ``torch.compile`` breaks the graph. Contiguous logits halve the time of cross entropy on the CPU.
+
+    Args:
+        head: decode head or auxiliary head.
+        logits: output of the head, ``(B, K, h, w)``.
+        data_samples: B samples with labels ``(1, H, W)`` in ``gt_sem_seg``.
+
+    Returns:
+        Losses by name, and ``acc_seg`` in %.
+    """
+    if type(head).loss_by_feat is not BaseDecodeHead.loss_by_feat:  # an auxiliary head with other losses
+        return head.loss_by_feat(logits, data_samples)
+    label = head._stack_batch_gt(data_samples)
+    logits = resize(logits.contiguous(), label.shape[2:], mode='bilinear', align_corners=head.align_corners)
+    weight = None if head.sampler is None else head.sampler.sample(logits, label)
+    label = label.squeeze(1)
+    labeled = label != head.ignore_index
+    count = labeled.sum(dtype=torch.promote_types(logits.dtype, torch.float32))
+    losses: dict[str, Tensor] = {}
+    for loss in head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]:
+        options = dict(avg_factor=count) if _is_mean_of_labeled_pixels(loss) else {}
+        value = loss(logits, label, weight=weight, ignore_index=head.ignore_index, **options)
+        losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
+    correct = (logits.argmax(1) == label) & labeled
+    losses['acc_seg'] = 100.0 * correct.sum() / count.clamp(min=1)
+    return losses
+
+
+def _is_mean_of_labeled_pixels(loss: nn.Module) -> bool:
+    """Whether the loss is a cross entropy that is divided by the number of labeled pixels."""
+    return (
+        type(loss) is CrossEntropyLoss
+        and loss.avg_non_ignore
+        and loss.reduction == 'mean'
+        and loss.class_weight is None
+        and not loss.use_sigmoid
+    )

@@ -1,0 +1,70 @@
+"""A resumed run ends as an uninterrupted one, whatever the workers, and a dead worker is reported with its files."""
+
+import gc
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from cen_mm.engine.sample_seeds import SeededDataset, SeededSampler
+
+
+def weights(runner) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in runner.model.parameters()])
+
+
+def test_signal_saves_and_the_resumed_run_ends_as_an_uninterrupted_one(toy_run, tmp_path, capfd):
+    """SIGTERM and Ctrl-C in the first, the last and a middle iteration of an epoch, with other numbers of workers."""
+    whole = toy_run('whole')
+    whole.train()
+    for iteration, number, workers in ((1, signal.SIGINT, 2), (5, signal.SIGTERM, 0), (13, signal.SIGTERM, 1)):
+        work_dir = f'stopped_{iteration}'
+        runner = toy_run(work_dir, act={iteration: lambda _, number=number: os.kill(os.getpid(), number)})
+        with pytest.raises(SystemExit) as end:
+            runner.train()
+        assert end.value.code == 128 + number
+        assert f'{number.name}: saving a checkpoint after this step.' in capfd.readouterr().err
+        saved = torch.load(tmp_path / work_dir / 'interrupted.pth', weights_only=True)
+        assert saved['meta']['iter'] == iteration
+        resumed = toy_run(work_dir, workers=workers, resume=True)
+        resumed.train()
+        assert resumed.iter == whole.iter == 15
+        assert torch.equal(weights(resumed), weights(whole))
+    assert not torch.equal(weights(toy_run('untrained')), weights(whole))
+
+
+def test_signal_waits_for_the_step_of_the_optimizer(toy_run, tmp_path):
+    optimizer = dict(optimizer=dict(type='Adam', lr=0.1), accumulative_counts=4)
+    runner = toy_run(act={6: lambda _: os.kill(os.getpid(), signal.SIGTERM)}, optim_wrapper=optimizer)
+    with pytest.raises(SystemExit):
+        runner.train()
+    assert torch.load(tmp_path / 'work/interrupted.pth', weights_only=True)['meta']['iter'] == 8
+
+
+def test_sample_seeds_depend_on_run_epoch_and_position_only(toy_run):
+    """Two processes read the samples that one process reads, with the same random numbers."""
+    dataset = SeededDataset(dict(type='ToyDataset'))
+
+    def read(seed: int, epoch: int, rank: int = 0, processes: int = 1, start: int = 0) -> torch.Tensor:
+        sampler = SeededSampler(dataset, 0, dict(type='DefaultSampler', shuffle=True))
+        sampler.sampler.rank, sampler.sampler.world_size = rank, processes
+        sampler.use_seed(seed)
+        sampler.set_epoch(epoch)
+        sampler.start = start
+        return torch.stack([dataset[each]['inputs'] for each in sampler])
+
+    whole = read(1, 0)
+    assert torch.equal(whole[4:], read(1, 0, start=4))
+    halves = read(1, 0, 0, 2), read(1, 0, 1, 2)
+    assert torch.equal(whole, torch.stack(halves, 1).flatten(0, 1))
+    assert len(np.unique(torch.cat([whole, read(1, 1), read(2, 0)])[:, 1:])) == 3 * 10 * 3
+
+
+def test_dead_worker_is_reported_with_the_files_that_it_read(toy_run):
+    loader = dict(dataset=dict(type='ToyDataset', deadly=3), sampler=dict(type='DefaultSampler'), batch_size=2)
+    runner = toy_run(train_dataloader=dict(loader, num_workers=1))
+    with pytest.raises(RuntimeError, match='died while it read rgb/3.png, label/3.png: check these files'):
+        runner.train()
+    gc.collect()  # torch reports the death again as long as the iterator exists
