@@ -163,9 +163,10 @@ def test_replaced_channels_are_not_computed(build):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             backbone(torch.randn(2, 3, 64, 64))
         counts.append(counter.get_total_flops())
-    # Two 3x3 convolutions of 8 to 8 channels in each of the two blocks at 16x16, and of 8 or 16 channels at 8x8
+    # Two 3x3 convolutions of 8 to 8 channels in each of the two blocks at 16x16, and of 8 or 16 channels at 8x8;
+    # the two coarser layers have twice the channels and a quarter of the pixels each
     layer1, layer2 = 2 * 2 * 8 * 8 * 9 * 16 * 16, (8 * 16 + 3 * 16 * 16) * 9 * 8 * 8
-    assert counts[0] - counts[1] == 2 * (layer1 + layer2)
+    assert counts[0] - counts[1] == 2 * (layer1 + 3 * layer2)
 
 
 class Holder(torch.nn.Module):

@@ -286,7 +286,8 @@ def test_absent_classes_of_deliver_count_as_zero(read_config):
     metric.dataset_meta = dict(classes=[str(i) for i in range(25)])
     areas = torch.zeros(4, 25)
     areas[:, 3] = areas[:, 7] = 10  # intersection, union, prediction and label of two classes, without an error
-    assert metric.compute_metrics([dict(ensemble=tuple(areas))])['mIoU'] == 8.0  # 2 of 25
+    result = dict(name='1.png', areas=dict(ensemble=tuple(areas)), confusion=torch.zeros(25, 25).to_sparse())
+    assert metric.compute_metrics([result])['mIoU'] == 8.0  # 2 of 25
 
 
 def test_label_map_survives_a_written_config(read_config):

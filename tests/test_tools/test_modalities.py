@@ -17,6 +17,7 @@ SMALL = [
     'model.neck.top_channels=16', 'model.decode_head.in_channels=16', 'model.decode_head.num_classes=40',
     *(f'{loader}_dataloader.{key}' for loader in ('train', 'val', 'test') for key in
       ('num_workers=0', 'persistent_workers=False', 'batch_size=2', 'dataset.metainfo=None')),
+    'train_dataloader.dataset.pipeline.3.crop_size=(64,64)',  # the images have 72x96 pixels
 ]  # fmt: skip
 
 

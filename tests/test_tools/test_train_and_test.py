@@ -51,7 +51,7 @@ def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
     work_dir = tmp_path / 'work'
     train = ('train.py', CONFIG, '--amp', '--work-dir', work_dir)
     said = run(any_nyudv2, *train, '--cfg-options', *SMALL, 'train_cfg.max_epochs=1', own_process=True)
-    assert len(said.splitlines()) < 15
+    assert len(said.splitlines()) < 40  # half of them are the check before training
     assert said.splitlines()[-1] == f'next: python {ROOT}/tools/test.py {CONFIG} {work_dir}/best_mIoU_epoch_1.pth'
     first = torch.load(work_dir / 'epoch_1.pth')
     log = run(

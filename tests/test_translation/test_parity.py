@@ -214,7 +214,7 @@ INVALID_COMMANDS = {
         ['incomplete.pkl', 'o'], 'lacks generators.target.decoder.7.conv.weight: it is not a complete'
     ),
     'no file': (['none.pkl', 'o'], 'none.pkl does not exist: give the path'),
-    'no weights': (['text.pkl', 'o'], 'text.pkl does not contain weights: write it with torch.save'),
+    'no weights': (['text.pkl', 'o'], 'text.pkl is not a checkpoint, or it is damaged or cut off'),
     'discriminator of segmentation': (
         ['checkpoint-gen.pkl', 'o', '--discriminator', 'd', '--task', 'segmentation'], 'is only for translation'
     ),

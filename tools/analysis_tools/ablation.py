@@ -126,7 +126,8 @@ def plan(args: argparse.Namespace) -> list[Run]:
 def start(run: Run, args: argparse.Namespace) -> subprocess.Popen:
     """Starts tools/train.py for one run. It resumes from the latest checkpoint if there is one."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(TRAIN), run.config, '--work-dir', str(run.folder), '--resume']
+    command = [sys.executable, str(TRAIN), run.config, '--work-dir', str(run.folder)]
+    command += ['--resume'] * any(run.folder.glob('*.pth'))
     command += ['--amp'] * args.amp + ['--cfg-options', *args.cfg_options, f'randomness.seed={run.seed}']
     # Simultaneous trainings that all use every core are far slower than consecutive ones.
     threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
