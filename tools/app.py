@@ -8,6 +8,7 @@ modality, and how much every layer exchanges. It needs gradio: pip install '.[ap
 
 import argparse
 import os
+import signal
 import tempfile
 from html import escape
 from pathlib import Path
@@ -17,7 +18,6 @@ from mmengine.config import Config, DictAction
 
 from cen_mm import config_path
 from cen_mm.apis import init_model
-from cen_mm.engine import set_up_process
 
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 try:
@@ -94,7 +94,7 @@ def build_page(comparer: Comparer, max_pixels: int) -> gr.Blocks:
                 ]
                 button = gr.Button('Predict', variant='primary')
                 switched_on = gr.CheckboxGroup(modalities, value=modalities, label='Modalities that are switched on')
-                opacity = gr.Slider(0, 1, 0.6, label='Opacity of the classes')
+                opacity = gr.Slider(0, 1, 0.6, label='Opacity of the overlays')
             with gr.Column(scale=4):
                 view = gr.HTML('Drop an image for each modality, and press Predict.')
                 exchange, table = render_exchange(model)
@@ -116,7 +116,7 @@ def build_page(comparer: Comparer, max_pixels: int) -> gr.Blocks:
 
 def main() -> None:
     args = parse_args()
-    set_up_process()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the uploads are deleted then, too
     try:
         cfg = Config.fromfile(config_path(args.config))
         cfg.merge_from_dict(args.cfg_options or {})

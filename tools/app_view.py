@@ -124,9 +124,9 @@ def _scores(comparison: Comparison, off: str) -> str:
     keys = list(scores.get(ENSEMBLE, {}))
     rows = []
     for name in outputs:
-        row = [name, *(f'{scores[name][key]:.4g}' for key in keys)]
+        row = [name, *(f'{scores[name][key]:#.4g}' for key in keys)]
         if off:
-            row[1:] = [f'{before[name][key]:.4g} → {text}' for key, text in zip(keys, row[1:])]
+            row[1:] = [f'{before[name][key]:#.4g} → {text}' for key, text in zip(keys, row[1:])]
             row.append(_amount([outputs[name], comparison.all_outputs[name]]))
         rows.append(row)
     header = ['branch', *keys, *([f'changed without {off}'] if off else [])]
