@@ -242,7 +242,7 @@ def test_training_with_compile_in_the_config(run_tool, made_nyudv2, tmp_path, mo
         cfg.train_cfg.update(max_epochs=1, val_interval=5)
         cfg.compile = compile_cfg
         cfg.dump(tmp_path / 'config.py')
-        log = run_tool('train.py', tmp_path / 'config.py', '--work-dir', tmp_path / 'work')
+        log = run_tool('train.py', tmp_path / 'config.py', '--work-dir', tmp_path / 'work', '--verbose')
         assert ('Model has been "compiled"' in log) == bool(compile_cfg)
         states.append(torch.load(tmp_path / 'work/epoch_1.pth', map_location='cpu')['state_dict'])
     for key, value in states[0].items():
