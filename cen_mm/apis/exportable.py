@@ -51,7 +51,7 @@ def bicubic_weights(out_size: int, size: int, like: Tensor) -> Tensor:
     Keys' kernel with a = -0.75; pixels outside repeat the border. ONNX Runtime's own operator is slower than the whole
     network.
     """
-    position = (torch.arange(out_size, device=like.device) + 0.5) * (size / out_size) - 0.5
+    position = (torch.arange(out_size, device=like.device, dtype=like.dtype) + 0.5) * (size / out_size) - 0.5
     pixels = torch.arange(size, device=like.device)
     weights = like.new_zeros(())
     for tap in range(-1, 3):
