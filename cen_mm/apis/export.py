@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from .exportable import ExportableModel
-from .exported import PREPROCESSING, ExportedModel, ExportError, check_installed
+from .exported import PREPROCESSING, ExportedModel, ExportError, check_installed, first_line
 
 MIN_SIDE = 64  # smallest height and width, in pixels
 TOLERANCE = 1e-3  # largest accepted difference, as a part of the largest output
@@ -57,7 +57,10 @@ def export_model(
     part = Path(file).with_name(f'part_of_{Path(file).name}')
     try:
         print_log(f'Exporting for two images of {size[0]}x{size[1]}; other numbers and sizes work, too.')
-        _write(network, _resize(images, 2, *size), part)
+        try:
+            _write(network, _resize(images, 2, *size), part)
+        except Exception as error:  # of torch.export and torch.onnx
+            raise ExportError(f'torch {torch.__version__} cannot export the model: {first_line(error)}') from error
         exported, differences = ExportedModel(part), []
         for shape in _shapes(size, step):
             batch = _resize(images, *shape)

@@ -31,6 +31,11 @@ def check_installed(file: Union[str, Path], *packages: str) -> None:
         raise ExportError(f"ONNX needs {', '.join(missing)}: run `pip install 'cen_mm[deployment]'`.")
 
 
+def first_line(error: Exception) -> str:
+    """Returns the first line of an error's message, or its type if there is no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class ExportedModel:
     """Runs a file written by :func:`~cen_mm.apis.export_model`.
 
@@ -39,7 +44,7 @@ class ExportedModel:
             on the CPU.
 
     Raises:
-        ExportError: if the file does not exist, was written by another program, or a package is missing.
+        ExportError: if the file does not exist or cannot be loaded, or a package is missing.
     """
 
     def __init__(self, file: Union[str, Path]):
@@ -47,10 +52,11 @@ class ExportedModel:
         if not Path(file).is_file():
             raise ExportError(f'The exported model {file} does not exist: write it with tools/deployment/export.py.')
         load = _load_onnx if Path(file).suffix == '.onnx' else _load_program
-        # Type and number of channels of each input, metadata, and the function that runs the network
-        self.inputs, preprocessing, self._run = load(str(file))
-        if preprocessing not in ('inside', 'outside'):
-            raise ExportError(f'{file} was not written by tools/deployment/export.py.')
+        try:
+            # Type and number of channels of each input, metadata, and the function that runs the network
+            self.inputs, preprocessing, self._run = load(str(file))
+        except Exception as error:  # both libraries raise many types
+            raise ExportError(f'{file} cannot be loaded ({first_line(error)}): export the model again.') from error
         self.preprocesses = preprocessing == 'inside'
 
     def __call__(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -61,7 +67,9 @@ class ExportedModel:
 def _load_onnx(file: str) -> tuple[dict, Any, Any]:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(file, providers=onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()  # by default, every process uses all cores
+    session = onnxruntime.InferenceSession(file, options, providers=onnxruntime.get_available_providers())
     types = {'tensor(uint8)': torch.uint8, 'tensor(float)': torch.float32}
     inputs = {node.name: (types[node.type], node.shape[1]) for node in session.get_inputs()}
     outputs = [node.name for node in session.get_outputs()]
@@ -70,7 +78,7 @@ def _load_onnx(file: str) -> tuple[dict, Any, Any]:
         arrays = session.run(outputs, {name: image.numpy() for name, image in images.items()})
         return dict(zip(outputs, map(torch.from_numpy, arrays)))
 
-    return inputs, session.get_modelmeta().custom_metadata_map.get(PREPROCESSING), run
+    return inputs, session.get_modelmeta().custom_metadata_map[PREPROCESSING], run
 
 
 def _load_program(file: str) -> tuple[dict, Any, Any]:

@@ -163,10 +163,9 @@ def test_replaced_channels_are_not_computed(build):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             backbone(torch.randn(2, 3, 64, 64))
         counts.append(counter.get_total_flops())
-    # Two 3x3 convolutions of 8 to 8 channels in each of the two blocks at 16x16, and of 8 or 16 channels at 8x8;
-    # the two coarser layers have twice the channels and a quarter of the pixels each
-    layer1, layer2 = 2 * 2 * 8 * 8 * 9 * 16 * 16, (8 * 16 + 3 * 16 * 16) * 9 * 8 * 8
-    assert counts[0] - counts[1] == 2 * (layer1 + 3 * layer2)
+    # Half of the 3x3 convolutions: inputs x outputs of the first and the others, at 16x16 and 8x8, of two images
+    layer1, layer2 = (64 * 8 + 3 * 8 * 8) * 9 * 16 * 16, (8 * 16 + 3 * 16 * 16) * 9 * 8 * 8
+    assert counts[0] - counts[1] == 2 * 2 * (layer1 + layer2) / 2
 
 
 class Holder(torch.nn.Module):
@@ -314,6 +313,8 @@ def test_what_cannot_be_exported_is_refused(build, tmp_path, monkeypatch):
         patch.setattr('importlib.util.find_spec', lambda name: None)
         refuses(r"ONNX needs onnx, onnxscript, onnxruntime: run `pip install 'cen_mm\[deployment\]'`", 'a.onnx')
     file.write_text('older file')
+    with pytest.raises(ExportError, match='model.pt2 cannot be loaded .*: export the model again'):
+        ExportedModel(file)
     monkeypatch.setattr(export_module, 'TOLERANCE', 0)
     monkeypatch.setattr(BakedNorm, 'forward', lambda self, x: x)
     refuses(
