@@ -29,6 +29,7 @@ test: .venv/installed
 
 gpu: .venv/installed
 	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python tools/benchmarks/gpu_table.py
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)
