@@ -8,7 +8,7 @@ SOURCES := cen_mm configs tools tests setup.py noxfile.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --progress-bar off --no-compile -e '.[lite,translation,networks,converters,rooms,app,docs,test]'
+	$(BIN)/pip install --quiet --progress-bar off --no-compile -e '.[lite,translation,networks,converters,rooms,app,deployment,docs,test]'
 	touch $@
 
 # Renders the embedded rooms. Then trains and tests a small CEN on them for segmentation, and another one for

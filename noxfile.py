@@ -6,7 +6,7 @@ Arguments after `--` go to pytest: `nox -s newest -- -n 2 tests/test_exchange`.
 import nox
 
 nox.needs_version = '>=2024.4.15'  # for nox.project
-NETWORKS = ['networks', 'converters', 'rooms', 'app', 'docs', 'test']
+NETWORKS = ['networks', 'converters', 'rooms', 'app', 'deployment', 'docs', 'test']
 
 
 def extras(*names: str) -> str:

@@ -26,9 +26,7 @@ def read_checkpoint(file: Union[str, Path, IO[bytes]], map_location: Any = 'cpu'
     name = str(file) if isinstance(file, (str, Path)) else 'The checkpoint'
     try:
         checkpoint = torch.load(file, map_location=map_location, weights_only=True)
-    except (
-        Exception
-    ) as error:  # torch raises KeyError, EOFError, RuntimeError, OSError without a file name, and others
+    except Exception as error:  # torch raises KeyError, EOFError, RuntimeError, and OSError without a file name
         if isinstance(error, OSError) and error.filename:
             raise
         if refused := re.search(r'(?:GLOBAL|Unsupported class) (\S+)', str(error)):

@@ -52,6 +52,14 @@ def test_configs_build(code, tmp_path):
     assert {norm.threshold for norm in norms.values()} == {find_threshold(cfg.model)}
     if 'mobilenet' in cfg:
         assert len(norms) == 17
+    if cfg.default_scope == 'mmseg':
+        model.eval()
+        with torch.no_grad():
+            branches = model.branches(torch.randn(2, model.in_channels, 64, 64))
+        assert branches['ensemble'].shape[:2] == (2, cfg.model.decode_head.num_classes)
+        assert set(branches) == {*model.modalities, 'ensemble'}
+        first, second, *_ = branches.values()
+        assert not first.allclose(second)
 
 
 def list_modalities(cfg: Config) -> list[str]:

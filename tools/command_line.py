@@ -17,7 +17,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from cen_mm import config_path
-from cen_mm.engine import ConsoleRunner, set_up_process
+from cen_mm.engine import CommandRunner, ConsoleRunner, set_up_process
 
 # Their warnings are about their own code, which users cannot change.
 DEPENDENCIES = r'(mmengine|mmcv|mmseg|mmagic|timm|torch|torchvision|albumentations|diffusers)\b'
@@ -80,7 +80,7 @@ def build_runner(cfg: Config, args: argparse.Namespace) -> Runner:
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     if args.verbose:
-        return Runner.from_cfg(cfg)
+        return CommandRunner.from_cfg(cfg)
     test = shlex.join(['python', str(Path(sys.argv[0]).with_name('test.py')), args.config])
     runner = ConsoleRunner.from_cfg(cfg)
     runner.register_hook(dict(type='cen_mm.ConsoleHook', test_command=test))  # not a setting of the config

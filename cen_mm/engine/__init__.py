@@ -1,7 +1,7 @@
 """Training loop, hooks, optimizers and schedules. Importing this package registers them in the scope `cen_mm`."""
 
 from .checkpoint_hook import CheckpointHook
-from .console import ConsoleHook, ConsoleRunner, format_scores
+from .console import CommandRunner, ConsoleHook, ConsoleRunner, format_scores, score_rows
 from .exchange_hook import ExchangeHook
 from .finite_loss_hook import FiniteLossHook
 from .interrupt_hook import InterruptHook
@@ -14,6 +14,7 @@ from .train_loop import ResumableTrainLoop
 __all__ = [
     'BFloat16OptimWrapper',
     'CheckpointHook',
+    'CommandRunner',
     'ConsoleHook',
     'ConsoleRunner',
     'ExchangeHook',
@@ -28,5 +29,6 @@ __all__ = [
     'format_scores',
     'fused_adam',
     'is_check',
+    'score_rows',
     'set_up_process',
 ]

@@ -13,12 +13,12 @@ from mmengine.logging import MMLogger
 from mmengine.runner import IterBasedTrainLoop, Runner
 from prettytable import PrettyTable
 
+from ..exchange import ENSEMBLE
 from ..registry import HOOKS
 
 # Warnings of mmengine about its own code, which users cannot change.
 OWN_WARNINGS = ('The prefix is not set in metric class', '"FileClient" will be deprecated', '"HardDiskBackend" is the')
-
-
+# Packages whose messages are details. What other code logs is the user's own, and is shown.
 PACKAGES = {'mmengine', 'mmcv', 'mmseg', 'mmagic', 'mmpretrain', 'cen_mm'}
 
 
@@ -31,27 +31,40 @@ def is_for_console(record: logging.LogRecord) -> bool:
     return is_own_code or getattr(record, 'console', False)
 
 
-class ConsoleRunner(Runner):
-    """mmengine's runner, whose console shows what :func:`is_for_console` selects. The log file is unchanged."""
+class CommandRunner(Runner):
+    """mmengine's runner, which keeps the config of a training run when a test has the same work directory."""
+
+    def dump_config(self) -> None:
+        if self._train_dataloader is not None or not list(Path(self.work_dir).glob('*.py')):
+            super().dump_config()
+
+
+class ConsoleRunner(CommandRunner):
+    """A runner whose console shows what :func:`is_for_console` selects. The log file is unchanged."""
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
         logger.handlers[0].addFilter(is_for_console)  # the first handler writes to the console
         return logger
 
-    def dump_config(self) -> None:
-        """Writes the config into the work directory; a test keeps that of the training run."""
-        if self._train_dataloader is not None or not list(Path(self.work_dir).glob('*.py')):
-            super().dump_config()
+
+def score_rows(scores: dict[str, float]) -> tuple[list[str], dict[str, list[float]]]:
+    """Sorts scores named ``'rgb/mIoU'`` and, for the ensemble, ``'mIoU'``.
+
+    Returns:
+        The names of the scores that every branch has, and for each branch its values in this order.
+    """
+    branches = list(dict.fromkeys(key.split('/')[0] for key in scores if '/' in key))
+    columns = [key for key in scores if any(f'{name}/{key}' in scores for name in branches)] or list(scores)
+    prefixes = {**{name: f'{name}/' for name in branches}, ENSEMBLE: ''}
+    return columns, {name: [scores[prefix + key] for key in columns] for name, prefix in prefixes.items()}
 
 
 def format_scores(scores: dict[str, float]) -> PrettyTable:
-    """Formats scores named ``'rgb/mIoU'`` and, for the ensemble, ``'mIoU'``, with one row per branch."""
-    branches = list(dict.fromkeys(key.split('/')[0] for key in scores if '/' in key))
-    columns = [key for key in scores if any(f'{name}/{key}' in scores for name in branches)] or list(scores)
+    """Formats the scores of an evaluation, one row per branch."""
+    columns, rows = score_rows(scores)
     table = PrettyTable(['branch', *columns])
-    for name in (*branches, ''):
-        table.add_row([name or 'ensemble', *(f'{scores[f"{name}/{key}".lstrip("/")]:.4g}' for key in columns)])
+    table.add_rows([[name, *(f'{value:#.4g}' for value in values)] for name, values in rows.items()])
     return table
 
 
@@ -82,21 +95,27 @@ class ConsoleHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None
     ) -> None:
-        scalars, eta = runner.message_hub.log_scalars, runner.message_hub.get_info('eta')
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             done, is_last = f'iteration {runner.iter + 1}/{runner.max_iters}', True
             keep = (runner.iter + 1) % max(1, runner.max_iters // 100) == 0
         else:
             done = f'epoch {runner.epoch + 1}/{runner.max_epochs}'
             keep = is_last = batch_idx + 1 == len(runner.train_dataloader)
+        if not keep and not self._is_time():
+            return
+        scalars, eta = runner.message_hub.log_scalars, runner.message_hub.get_info('eta')
         parts = [done if is_last else f'{done} [{batch_idx + 1}/{len(runner.train_dataloader)}]']
         for key in ('train/loss', 'train/loss_gen'):
             if key in scalars:
                 parts.append(f'loss {scalars[key].mean(10):.4g}')
         if 'train/replaced' in scalars:
             parts.append(f'replaced channels {100 * scalars["train/replaced"].current():.0f} %')
-        parts.append(f'{timedelta(seconds=int(eta))} left')
-        self._progress('  '.join(parts), keep)
+        if eta is not None:  # of IterTimerHook
+            parts.append(f'{timedelta(seconds=int(eta))} left')
+        if keep:
+            self._print('  '.join(parts))
+        else:
+            self._progress('  '.join(parts))
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[Sequence] = None
@@ -126,11 +145,13 @@ class ConsoleHook(Hook):
             checkpoint = Path(checkpoint).absolute()
             self._print(f'checkpoint: {checkpoint}', f'next: {self.test_command} {checkpoint}')
 
-    def _progress(self, line: str, keep: bool = False) -> None:
-        """Prints a line. Without ``keep``, the next one replaces it, and only a terminal shows it, once per second."""
-        if keep:
-            self._print(line)
-        elif sys.stdout.isatty() and is_main_process() and time.time() - self._shown > 1:
+    def _is_time(self) -> bool:
+        """Whether to show the progress: on a terminal, once per second."""
+        return is_main_process() and time.time() - self._shown > 1 and sys.stdout.isatty()
+
+    def _progress(self, line: str) -> None:
+        """Shows a line that the next one replaces."""
+        if self._is_time():
             print(f'\r\033[K{line}', end='', flush=True)
             self._shown = time.time()
 

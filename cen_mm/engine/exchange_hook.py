@@ -66,7 +66,7 @@ class ExchangeHook(Hook):
     def _norms(runner: Runner) -> dict[str, ExchangeNorm]:
         """The exchanging norms of the model, without unused ones."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        return {name: norm for name, norm in exchanging_norms(model) if not norm.unused}
+        return dict(exchanging_norms(model, with_unused=False))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None

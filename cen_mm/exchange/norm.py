@@ -161,10 +161,15 @@ def fill_copies(copies: nn.ModuleList, state_dict: dict[str, Tensor], prefix: st
             state_dict.update({f'{prefix}{i}.{key}': value for i in range(len(copies))})
 
 
-def exchanging_norms(model: nn.Module) -> Iterator[tuple[str, ExchangeNorm]]:
-    """Yields the name and module of every norm of the model that exchanges channels."""
+def exchanging_norms(model: nn.Module, with_unused: bool = True) -> Iterator[tuple[str, ExchangeNorm]]:
+    """Yields the name and module of every norm of the model that exchanges channels.
+
+    Args:
+        model: the model.
+        with_unused: whether norms that the model has, and penalizes, but never applies are yielded, too.
+    """
     for name, module in model.named_modules():
-        if isinstance(module, ExchangeNorm) and module.threshold is not None:
+        if isinstance(module, ExchangeNorm) and module.threshold is not None and (with_unused or not module.unused):
             yield name, module
 
 

@@ -259,7 +259,7 @@ def main() -> None:
     set_up_process()
     cfg = read_config(args)
     model = init_model(cfg, args.checkpoint, device='cpu')
-    norms = {name: norm for name, norm in exchanging_norms(model) if not norm.unused}
+    norms = dict(exchanging_norms(model, with_unused=False))
     if not norms:
         raise SystemExit(
             f'The model of {args.config or args.checkpoint} exchanges no channels: there is nothing to show.'

@@ -16,9 +16,9 @@ from typing import Iterator, Optional
 import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader  # torch requires jinja2
-from prettytable import PrettyTable
 from run_results import NO_SCORES, TITLES, RunResults, settings
 
+from cen_mm.engine import format_scores, score_rows
 from cen_mm.exchange import ENSEMBLE
 
 MAX_POINTS = 500  # of a curve
@@ -145,8 +145,8 @@ def write_page(runs: list[RunResults], out: Path) -> None:
     environment.filters['embed'] = embed
     tables = {}
     for run in runs:
-        columns, rows = run.score_table()
-        tables.setdefault(columns, []).append((run, rows))
+        columns, rows = score_rows(run.scores)
+        tables.setdefault(tuple(columns), []).append((run, rows))
     page = environment.get_template('report.html').render(
         runs=runs,
         tables=tables,
@@ -174,10 +174,7 @@ def main() -> None:
     out = args.out or args.work_dirs[0] / 'report.html'
     write_page(runs, out)
     for run in runs:
-        columns, rows = run.score_table()
-        table = PrettyTable(['branch', *columns])
-        table.add_rows([[name, *values] for name, values in rows])
-        print(f'{run.name}: {run.summary()}\n{table}')
+        print(f'{run.name}: {run.summary()}\n{format_scores(run.scores)}')
     print(f'page: {out}')
 
 

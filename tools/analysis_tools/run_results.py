@@ -58,7 +58,6 @@ class RunResults:
         ]
         self.scores = self.test_scores or (self.validations or [{}])[-1]
         self.scores = {key: value for key, value in self.scores.items() if key not in NO_SCORES}
-        self.branches = list(dict.fromkeys(key.split('/')[0] for key in self.scores if '/' in key))
         self.main_score = next((key for key in TITLES if key in self.scores), '')
 
     @property
@@ -85,15 +84,6 @@ class RunResults:
             epochs = max((row['epoch'] for row in self.rows if 'epoch' in row), default=0)
             parts.append(f'{self.rows[-1]["step"]} iterations in {epochs} epochs, {self.training_minutes():.1f} min')
         return '; '.join(parts)
-
-    def score_table(self) -> tuple[tuple[str, ...], list[tuple[str, list[str]]]]:
-        """Returns the names of the scores, and for each branch its name and scores."""
-        columns = [key for key in self.scores if any(f'{name}/{key}' in self.scores for name in self.branches)]
-        columns = columns or list(self.scores)
-        prefixes = {**{name: f'{name}/' for name in self.branches}, ENSEMBLE: ''}
-        return tuple(columns), [
-            (name, [f'{self.scores[prefix + key]:#.4g}' for key in columns]) for name, prefix in prefixes.items()
-        ]
 
     def training_minutes(self) -> float:
         """Adds up the times between the first and the last line of the logs of the training runs."""

@@ -53,7 +53,7 @@ def describe_classes(counts: Tensor, classes: Any) -> str:
 
 def describe_exchange(model: nn.Module) -> str:
     """Says how many layers exchange how many channels, and the share below the threshold per modality."""
-    norms = [norm for _, norm in exchanging_norms(model) if not norm.unused]
+    norms = [norm for _, norm in exchanging_norms(model, with_unused=False)]
     if not norms:
         return 'no layer exchanges channels'
     with torch.no_grad():
