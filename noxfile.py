@@ -16,7 +16,7 @@ def extras(*names: str) -> str:
 def run_tests(session: nox.Session) -> None:
     """Prints the installed versions and runs the tests."""
     session.run('python', '-m', 'pip', 'list')
-    options = session.posargs or ['-n', 'auto', '--dist', 'loadscope']
+    options = session.posargs or ['-n', 'auto', '--dist', 'worksteal']
     session.run('python', '-m', 'pytest', *options, env={'OMP_NUM_THREADS': '1'})
 
 

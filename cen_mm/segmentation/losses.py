@@ -37,7 +37,9 @@ def head_losses(head: BaseDecodeHead, logits: Tensor, data_samples: Sequence[Seg
         options = dict(avg_factor=count) if _is_mean_of_labeled_pixels(loss) else {}
         value = loss(logits, label, weight=weight, ignore_index=head.ignore_index, **options)
         losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
-    correct = (logits.argmax(1) == label) & labeled
+    index = label.clamp(0, logits.shape[1] - 1)  # ignore_index is out of range
+    # Faster on the CPU than argmax. The label may share the largest logit, as it may in bfloat16.
+    correct = (logits.gather(1, index[:, None]).squeeze(1) >= logits.amax(1)) & (label == index) & labeled
     losses['acc_seg'] = 100.0 * correct.sum() / count.clamp(min=1)
     return losses
 

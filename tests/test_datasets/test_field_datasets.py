@@ -312,6 +312,7 @@ def test_stretching_includes_the_padding(tmp_path, read_config):
     np.testing.assert_allclose(image, (padded - padded.min()) * 255.0 / (padded.max() - padded.min()), rtol=1e-6)
     constant = dict(modality_fields=['depth'], depth=np.full(SIZE, 3, np.float32))
     assert (TRANSFORMS.build(stretch)(constant)['depth'] == 0).all()
+    assert TRANSFORMS.build(stretch)(dict(modality_fields=[])) == dict(modality_fields=[])  # RGB only
     with pytest.raises(ValueError, match=r"modality is 'd', but the modalities other than rgb are \['depth'\]: use"):
         TRANSFORMS.build(dict(stretch, modality='d'))(constant)
 

@@ -302,7 +302,8 @@ def test_ablation_writes_table_and_plot_and_resumes(run, made_nyudv2, tmp_path):
     assert rows[0][:-1] == ['one', '2', *expected, cell(100 * exchanged)]
     assert rows[1][:-1] == ['two', '2', '', '', cell(scores('two', 'mIoU')), cell(scores('two', 'aAcc')), '']
     assert scores('two', 'loss')[0] != scores('two', 'loss')[1]  # the runs use different seeds
-    assert cv2.imread(str(work_dir / 'ablation.png')).size > 0
+    for name in ('ablation', 'exchange'):
+        assert cv2.imread(str(work_dir / f'{name}.png')).size > 0
 
     folders = sorted(work_dir.glob('*/*/*/'))
     assert 'seed_' not in run(made_nyudv2, *command, *options).split('|')[0]

@@ -1,4 +1,4 @@
-"""Trains several configs with several seeds, and writes a table and a plot of their scores.
+"""Trains several configs with several seeds, and writes a table and plots of their scores and of their exchange.
 
 python tools/analysis_tools/ablation.py configs/ablation/*.py --seeds 0 1 2 --amp
 
@@ -9,6 +9,7 @@ keep fewer checkpoints, add --cfg-options default_hooks.checkpoint.max_keep_ckpt
 
 import argparse
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,22 +18,24 @@ import time
 from collections import namedtuple
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
 ENSEMBLE = 'ensemble'
+NO_BRANCHES = (ENSEMBLE, 'aAcc', 'exchanged', 'layers', 'minutes')
 Run = namedtuple('Run', 'config seed folder epochs')
 
 
-def read_result(run: Run) -> dict[str, float]:
+def read_result(run: Run) -> dict[str, Any]:
     """Reads the results of a run.
 
     Returns:
-        Final scores (%), share of channels below the threshold (``exchanged``, %) and ``minutes`` of training. Empty
-        if the run is not finished. The minutes are the mean time per iteration times the number of iterations, without
-        validation and interruptions.
+        Final scores (%), share of channels below the threshold in total (``exchanged``, %) and by layer (``layers``,
+        %), and ``minutes`` of training. Empty if the run is not finished. The minutes are the mean time per iteration
+        times the number of iterations, without validation and interruptions.
     """
     logs = sorted(run.folder.glob('*/vis_data/scalars.json'))  # one per start of the run, in order
     rows = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
@@ -46,6 +49,11 @@ def read_result(run: Run) -> dict[str, float]:
     shares = [value for key, value in exchange.items() if key.startswith('exchange/') and key.count('/') == 1]
     if shares:
         result['exchanged'] = 100 * mean(shares)
+        layers: dict[str, list[float]] = {}
+        for key, value in exchange.items():
+            if key.count('/') == 2:
+                layers.setdefault(key.split('/')[1], []).append(100 * value)
+        result['layers'] = {layer: mean(values) for layer, values in layers.items()}
     result['minutes'] = mean(row['time'] for row in training) * scores['step'] / 60
     return result
 
@@ -78,7 +86,7 @@ def write_table(results: dict[str, list[dict]], path: Path) -> None:
 def _branches(results: dict[str, list[dict]]) -> list[str]:
     """Returns the names of all branches, with the ensemble last."""
     keys = dict.fromkeys(key for runs in results.values() for run in runs for key in run)
-    return [key for key in keys if key not in (ENSEMBLE, 'aAcc', 'exchanged', 'minutes')] + [ENSEMBLE]
+    return [key for key in keys if key not in NO_BRANCHES] + [ENSEMBLE]
 
 
 def draw(results: dict[str, list[dict]], path: Path) -> None:
@@ -99,6 +107,30 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
     axis.grid(axis='x', alpha=0.3)
     axis.set(xlabel='mean IoU, % (bar: standard deviation over seeds)')
     axis.legend(fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
+def draw_exchange(results: dict[str, list[dict]], path: Path) -> None:
+    """Plots the mean IoU of the ensemble against the share of replaced channels, and this share in each layer."""
+    results = {name: [run for run in runs if 'layers' in run] for name, runs in results.items()}
+    results = {name: runs for name, runs in results.items() if runs}
+    if not results:
+        return
+    figure = Figure(figsize=(12, 2.5 + 0.35 * len(results)), layout='constrained')
+    scatter, heat = figure.subplots(1, 2)
+    for name, runs in results.items():
+        scatter.scatter([run['exchanged'] for run in runs], [run[ENSEMBLE] for run in runs], label=name)
+    scatter.set(xlabel='replaced channels, %', ylabel='mean IoU of the ensemble, %')
+    scatter.grid(alpha=0.3)
+    scatter.legend(fontsize=8)
+    layers = list(dict.fromkeys(layer for runs in results.values() for run in runs for layer in run['layers']))
+    shares = [
+        [mean([run['layers'].get(layer, math.nan) for run in runs]) for layer in layers] for runs in results.values()
+    ]
+    image = heat.imshow(shares, aspect='auto', vmin=0, vmax=100)
+    heat.set_xticks(range(len(layers)), [layer.removeprefix('backbone.') for layer in layers], rotation=90, fontsize=7)
+    heat.set_yticks(range(len(results)), results)
+    figure.colorbar(image, label='replaced channels, %')
     figure.savefig(path, dpi=100)
 
 
@@ -137,7 +169,7 @@ def start(run: Run, args: argparse.Namespace) -> subprocess.Popen:
 
 
 class Ablation:
-    """Trains all runs that have no result yet, and updates the table and the plot after each.
+    """Trains all runs that have no result yet, and updates the table and the plots after each.
 
     Args:
         args: parsed command-line arguments.
@@ -182,7 +214,7 @@ class Ablation:
             self.write()
 
     def write(self) -> None:
-        """Writes the table and the plot of all finished runs."""
+        """Writes the table and the plots of all finished runs."""
         results = {}
         for run in sorted(self.results, key=self.runs.index):
             results.setdefault(run.folder.parent.name, []).append(self.results[run])
@@ -191,6 +223,7 @@ class Ablation:
         if results:
             write_table(results, Path(self.args.work_dir, 'ablation.md'))
             draw(results, Path(self.args.work_dir, 'ablation.png'))
+            draw_exchange(results, Path(self.args.work_dir, 'exchange.png'))
 
     def show(self, waiting: int) -> None:
         """Prints the number of finished runs, the names of the current runs and the remaining time, in one line."""
@@ -208,7 +241,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='+', help='config files')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='random seeds (default: 0 1 2)')
-    parser.add_argument('--work-dir', default='work_dirs/ablation', help='folder for the runs, the table and the plot')
+    parser.add_argument('--work-dir', default='work_dirs/ablation', help='folder for runs, table and plots')
     parser.add_argument('--jobs', type=int, default=1, help='number of simultaneous runs, which share the CPU threads')
     parser.add_argument('--amp', action='store_true', help='as in tools/train.py')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='as in tools/train.py, for every config')
@@ -217,7 +250,8 @@ def main() -> None:
     ablation.main()
     table = Path(ablation.args.work_dir, 'ablation.md')
     if table.exists():
-        print(f'\n{table.read_text(encoding="utf-8")}\ntable: {table}\nplot:  {table.with_suffix(".png")}')
+        plots = ', '.join(map(str, sorted(table.parent.glob('*.png'))))
+        print(f'\n{table.read_text(encoding="utf-8")}\ntable: {table}\nplots: {plots}')
     for run in ablation.failed:
         print(
             f'failed: {run.config}, seed {run.seed}: fix the error that {run.folder / "train.log"} shows, '

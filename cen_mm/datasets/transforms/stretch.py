@@ -11,7 +11,8 @@ class StretchModality(BaseTransform):
     """Stretches the values of each image of a modality to 0 to 255: ``(d - min) * 255 / (max - min)``.
 
     The authors treat the depth of SUN RGB-D so, as the last step before packing: minimum and maximum are those of the
-    cropped and padded image, with its missing and padded pixels, over all channels. A constant image becomes 0.
+    cropped and padded image, with its missing and padded pixels, over all channels. A constant image becomes 0. A
+    sample of RGB only, such as in a test with a missing modality, stays as it is.
 
     Required and modified key: the name of the modality, float32 ``(H, W)`` or ``(H, W, C)``.
 
@@ -19,13 +20,15 @@ class StretchModality(BaseTransform):
         modality: name of the modality, other than ``rgb``.
 
     Raises:
-        ValueError: if the modality is not loaded.
+        ValueError: if other modalities are loaded, but not this one.
     """
 
     def __init__(self, modality: str):
         self.modality = modality
 
     def transform(self, results: dict) -> dict:
+        if not results['modality_fields']:
+            return results
         if self.modality not in results['modality_fields']:
             raise ValueError(
                 f'StretchModality.modality is {self.modality!r}, but the modalities other than rgb are '
