@@ -3,10 +3,12 @@
 import importlib.util
 import json
 import re
+import sys
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
+import cv2
 import pytest
 import torch
 from mmengine.utils import digit_version
@@ -141,3 +143,14 @@ def test_reading_benchmark_prints_the_ratio_to_the_plain_pipeline(run_tool, any_
     log = run_tool('benchmarks/benchmark_reading.py', config, '--samples', 4, '--runs', 1, own_process=True)
     ours, plain, ratio = (float(number) for number in re.findall(r'\d+\.\d+', log.splitlines()[-1]))
     assert ratio == pytest.approx(ours / plain, rel=0.1)
+
+
+def test_watch_measures_the_command_and_its_workers(run_tool, tmp_path):
+    work = 'import subprocess, sys, time; x = bytearray(50 * 2**20); subprocess.Popen(["sleep", "2"]); time.sleep(4)'
+    log = run_tool('benchmarks/watch.py', tmp_path / 'out.png', sys.executable, '-c', work)
+    first, second = (list(map(float, re.findall(r': ([\d.]+)', line))) for line in log.splitlines()[:2])
+    assert 2 >= first[2] > second[2] >= 1  # the worker ends first
+    assert second[0] > 50
+    assert cv2.imread(str(tmp_path / 'out.png')).size > 0
+    with pytest.raises(AssertionError):  # the status is that of the command
+        run_tool('benchmarks/watch.py', tmp_path / 'out.png', sys.executable, '-c', 'raise SystemExit(3)')
