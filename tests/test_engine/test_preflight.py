@@ -212,6 +212,18 @@ WRONG = {
         ({'train_cfg/val_interval': 0}, 'train_cfg.val_interval is 0: give a positive number'),
         ({'load_form': 'x.pth'}, 'load_form is not read: write load_from'),
         ({'default_hooks/checkpointt': dict(type='CheckpointHook')}, 'write default_hooks.checkpoint, or choose'),
+        ({f'{CHECKPOINT}/intervall': 1}, 'default_hooks.checkpoint.intervall is not read: write default_hooks.checkp'),
+        ({f'{CHECKPOINT}/max_keep_ckpts': -3}, 'checkpoint.max_keep_ckpts is -3: give a positive number'),
+        ({'default_hooks/finite_losss': dict(type='cen_mm.FiniteLossHook')}, 'write default_hooks.finite_loss, or'),
+        ({'modell': {}}, 'modell is not read: write model, or choose another name'),
+        ({'model/test_cfg/modee': 'whole'}, 'model.test_cfg.modee is not read: write model.test_cfg.mode, or'),
+        ({'model/train_cfg': 'abc'}, "model.train_cfg is 'abc': give a dict"),
+        ({f'{TRAIN}/metainfo/classess': ['wall']}, 'classess is not read: write train_dataloader.dataset.metainfo.cl'),
+        ({'val_evaluator/iou_metricss': ['mDice']}, 'val_evaluator.iou_metricss is not read: write val_evaluator.iou'),
+        ({'env_cfg/cudnn_benchmarkk': True}, 'env_cfg.cudnn_benchmarkk is not read: write env_cfg.cudnn_benchmark'),
+        ({'env_cfg/dist_cfg/backendd': 'gloo'}, 'env_cfg.dist_cfg.backendd is not read: write env_cfg.dist_cfg.back'),
+        ({'train_dataloader/batch_size': REMOVE}, 'train_dataloader has no batch_size'),
+        ({'val_dataloader/sampler': REMOVE}, 'val_dataloader has no sampler'),
         ({'train_dataloader/sampler': REMOVE}, 'train_dataloader has no sampler'),
         ({'train_dataloader/sampler/shuffle': 'False'}, "train_dataloader.sampler.shuffle is 'False': write True or"),
         (
@@ -223,6 +235,10 @@ WRONG = {
             {'param_scheduler/1/eta_min_ratio': 'a'},
             "param_scheduler.1.eta_min_ratio is 'a': give a number of at least",
         ),
+        ({'param_scheduler/0/start_factor': 0}, 'param_scheduler.0.start_factor is 0: give a positive number'),
+        ({'param_scheduler/1/eta_min_ratio': 1.03}, 'param_scheduler.1.eta_min_ratio is 1.03: give a number of at'),
+        ({'model/data_preprocessor/size_divisor': 0}, 'model.data_preprocessor.size_divisor is 0: give a positive'),
+        ({'model/backbone/zero_init_residual': 'False'}, "zero_init_residual is 'False': write True or False"),
         ({f'{TRAIN}/pipeline/2/type': REMOVE}, 'train_dataloader.dataset.pipeline.2: KeyError: '),
         ({'model': REMOVE}, 'model is None: training needs a value of type dict'),
     ],
@@ -246,6 +262,8 @@ WRONG = {
             {f'{TRAIN}/pipeline/2/size': (96, 96)},
             'CropImages on sample 0: CropImages.size is (96, 96), but the images',
         ),
+        ({f'{TRAIN}/pipeline/3/prob': 2.5}, 'train_dataloader.dataset.pipeline.3.prob is 2.5: give a number of at'),
+        ({f'{TRAIN}/pipeline/3/prob': -1.5}, 'train_dataloader.dataset.pipeline.3.prob is -1.5: give a number of'),
         ({'model/generator/num_levels': 7}, 'must be multiples of 128: crop or resize them'),
         (
             {
@@ -375,7 +393,7 @@ PARTS = (
     'param_scheduler',
     'train_cfg',
 )
-PARTS += ('default_hooks', 'custom_hooks', 'randomness', 'visualizer', 'log_processor')
+PARTS += ('default_hooks', 'custom_hooks', 'randomness', 'visualizer', 'log_processor', 'env_cfg')
 
 
 def mutations(node: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:

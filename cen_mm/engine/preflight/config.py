@@ -1,11 +1,15 @@
 """Checks that need the config only. They run before anything is built."""
 
+import inspect
 import math
 import re
 from difflib import get_close_matches
 from typing import Any, Iterable, Iterator, Optional, Union
 
 from mmengine.config import Config
+from mmengine.registry import HOOKS, METRICS, Registry
+
+from .explain import dicts
 
 # Keys that training reads, and the type of their values. Other keys are variables of the config file.
 REQUIRED = dict.fromkeys(('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), dict)
@@ -16,13 +20,26 @@ OPTIONAL: dict[str, Any] = {
     **dict.fromkeys(('load_from', 'experiment_name', 'default_scope', 'launcher', 'work_dir', 'sync_bn'), str),
     **dict(custom_hooks=(list, tuple), resume=bool, custom_imports=dict, log_level=(str, int)),
 }
-DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
+# Keys that are read in dicts that may contain any key, by the end of the path of the dict.
+KEYS = {
+    'default_hooks': (
+        'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization',
+        'preflight', 'finite_loss', 'interrupt',
+    ),
+    'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
+    'dist_cfg': ('backend', 'timeout'),
+    'model.test_cfg': ('mode', 'crop_size', 'stride', 'interpolation'),
+    'metainfo': ('classes', 'palette'),
+}  # fmt: skip
 # Names of keys whose values are numbers in a range, wherever they are in the config.
-NOT_NEGATIVE = re.compile(r'(.*_)?loss_weight|.*_mult|weight_decay|begin|end|eta_min(_ratio)?|(start|end)_factor')
-POSITIVE = re.compile(r'lr|(.*_)?interval|max_epochs|max_iters|batch_size|max_norm|clip_value')
+NOT_NEGATIVE = re.compile(r'(.*_)?loss_weight|.*_mult|weight_decay|begin|end|eta_min(_ratio)?|end_factor|prob')
+POSITIVE = re.compile(
+    r'lr|(.*_)?interval|max_epochs|max_iters|batch_size|max_norm|clip_value|start_factor|max_keep_ckpts|size_divisor'
+)
+AT_MOST_ONE = re.compile(r'prob|eta_min_ratio|(start|end)_factor')
 FLAG = re.compile(
     r'(.*_)?by_epoch|convert_to_iter_based|shuffle|drop_last|persistent_workers|pin_memory|cudnn_benchmark|'
-    'bgr_to_rgb|norm_eval|avg_non_ignore|align_corners'
+    'bgr_to_rgb|norm_eval|avg_non_ignore|align_corners|zero_init_residual|augment|crop_to_label'
 )
 CLIP_GRAD_KEYS = {'type', 'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'clip_value'}
 # Keys of paramwise_cfg by constructor; other constructors are not checked. MMagic's uses mmengine's for each network.
@@ -46,6 +63,7 @@ def check_config(cfg: Config) -> None:
         ValueError: for the first mistake, with its key, its value and the fix.
     """
     check_parts(cfg)
+    check_keys(cfg)
     if not dict(hooks(cfg)).get('default_hooks.preflight', {}).get('enabled', True):
         return
     for key, value in walk({name: cfg.get(name) for name in (*REQUIRED, *OPTIONAL)}):
@@ -53,6 +71,9 @@ def check_config(cfg: Config) -> None:
     check_loaders(cfg)
     for key, hook in hooks(cfg):
         check_best_score(key, hook)
+        check_arguments(key, hook, HOOKS)
+    for metric in _as_list(cfg.get('val_evaluator')):
+        check_arguments('val_evaluator', metric, METRICS)
     check_exchange_hooks(cfg)
     for key, wrapper in optim_wrappers(cfg.optim_wrapper):
         check_names(f'{key}.clip_grad', wrapper.get('clip_grad') or {}, CLIP_GRAD_KEYS)
@@ -90,10 +111,7 @@ def optim_wrappers(cfg: dict, key: str = 'optim_wrapper') -> Iterator[tuple[str,
 def check_parts(cfg: Config) -> None:
     """Raises ValueError if training needs a part that the config lacks, or a part's name is misspelled."""
     known = {**REQUIRED, **OPTIONAL}
-    check_spelling(
-        '', [name for name in cfg if not name.startswith('test_')], [name for name in known if len(name) > 6]
-    )
-    check_spelling('default_hooks.', cfg.get('default_hooks') or {}, DEFAULT_HOOKS)
+    check_spelling('', [name for name in cfg if not name.startswith('test_')], known)
     for name, kind in known.items():
         value = cfg.get(name)
         if not isinstance(value, kind) and (name in REQUIRED or value is not None):
@@ -108,18 +126,37 @@ def check_spelling(owner: str, names: Iterable[str], known: Iterable[str]) -> No
             raise ValueError(f'{owner}{name} is not read: write {owner}{similar[0]}, or choose another name.')
 
 
+def check_keys(cfg: Config) -> None:
+    """Raises ValueError for misspelled keys of dicts that may contain any key."""
+    for path, node in dicts(cfg.to_dict()):
+        for end, known in KEYS.items():
+            if f'.{path}'.endswith(f'.{end}'):
+                check_spelling(f'{path}.', node, known)
+
+
+def check_arguments(key: str, part: Any, registry: Registry) -> None:
+    """Raises ValueError for misspelled arguments of a part, because some parts ignore unknown ones (``**kwargs``)."""
+    kind: Any = registry.get(str(part.get('type'))) if isinstance(part, dict) else None
+    if hasattr(kind, '__mro__'):
+        names = [name for base in kind.__mro__ for name in inspect.signature(base.__init__).parameters]
+        check_spelling(f'{key}.', part, {*names, 'type', 'priority'})
+
+
 def check_loaders(cfg: Config) -> None:
-    """Raises ValueError for a loader without data set, or a training loader without sampler."""
+    """Raises ValueError for a loader without data set or sampler, or a training loader without batch size."""
     for name in ('train_dataloader', 'val_dataloader'):
         loader = cfg.get(name) or {}
         for key in ('dataset', 'sampler', 'batch_sampler'):
             if isinstance(loader.get(key, {}), str) or (key == 'dataset' and loader and key not in loader):
                 raise ValueError(f'{name}.{key} is {loader.get(key)!r}: give a dict with its type.')
-    if not {'sampler', 'batch_sampler'} & set(cfg.train_dataloader):
-        raise ValueError(
-            "train_dataloader has no sampler, so samples are not shuffled: set sampler=dict(type='DefaultSampler', "
-            'shuffle=True).'
-        )
+        if loader and not (loader.get('sampler') or loader.get('batch_sampler')):
+            shuffle, reason = name[0] == 't', 'are not shuffled, or not distributed over several processes'
+            raise ValueError(
+                f"{name} has no sampler, so samples {reason}: set sampler=dict(type='DefaultSampler', "
+                f'shuffle={shuffle}).'
+            )
+    if 'batch_size' not in cfg.train_dataloader:
+        raise ValueError('train_dataloader has no batch_size: set it, for example batch_size=8.')
 
 
 def check_value(key: str, value: Any) -> None:
@@ -129,14 +166,18 @@ def check_value(key: str, value: Any) -> None:
         raise ValueError(f'{key} is {value}: give a finite number.')
     if FLAG.fullmatch(name) and isinstance(value, str):  # also 'False' would mean True
         raise ValueError(f'{key} is {value!r}: write True or False.')
+    if name.endswith('_cfg') and isinstance(value, str):
+        raise ValueError(f'{key} is {value!r}: give a dict.')
     positive = POSITIVE.fullmatch(name)
     if value is None or not (positive or NOT_NEGATIVE.fullmatch(name)):
         return
-    if name == 'interval' and value == -1 and owners[-1] == 'checkpoint':  # "never", as documented by mmengine
-        return
+    if value == -1 and (name == 'max_keep_ckpts' or (name == 'interval' and owners[-1] == 'checkpoint')):
+        return  # "all" and "never", as documented by mmengine
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or value < 0 or (positive and value == 0):
         raise ValueError(f'{key} is {value!r}: give a {"positive number" if positive else "number of at least 0"}.')
+    if AT_MOST_ONE.fullmatch(name) and value > 1:
+        raise ValueError(f'{key} is {value!r}: give a number of at most 1.')
 
 
 def check_best_score(key: str, hook: dict) -> None:

@@ -59,17 +59,17 @@ def find_key(part: dict, cfg: dict) -> Optional[str]:
         type must be equal to a single dict.
     """
     if 'type' not in part:
-        equal = [key for key, node in _dicts(cfg) if node == part]
+        equal = [key for key, node in dicts(cfg) if node == part]
         return equal[0] if len(equal) == 1 else None
-    candidates = {key: node for key, node in _dicts(cfg) if node.get('type') == part['type']}
+    candidates = {key: node for key, node in dicts(cfg) if node.get('type') == part['type']}
     differences = {key: sum(part.get(name) != node[name] for name in node) for key, node in candidates.items()}
     return min(differences, key=differences.__getitem__, default=None)
 
 
-def _dicts(node: Any, key: str = '') -> Iterator[tuple[str, dict]]:
+def dicts(node: Any, key: str = '') -> Iterator[tuple[str, dict]]:
     """Yields the key and the value of each dict in a config."""
     if isinstance(node, dict) and key:
         yield key, node
     if isinstance(node, (dict, list, tuple)):
         for name, value in node.items() if isinstance(node, dict) else enumerate(node):
-            yield from _dicts(value, f'{key}.{name}' if key else str(name))
+            yield from dicts(value, f'{key}.{name}' if key else str(name))
