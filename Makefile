@@ -17,8 +17,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # translation, and writes a page with tables, curves and images for each.
 demo: .venv/installed
 	$(BIN)/python tools/render_rooms.py data/rooms
-	$(MAKE) demo-run CONFIG=cen_refinenet_r18_rooms EPOCHS=15
-	$(MAKE) demo-run CONFIG=cen_unet_shade-texture2rgb_rooms EPOCHS=30
+	$(MAKE) --no-print-directory demo-run CONFIG=cen_refinenet_r18_rooms EPOCHS=15
+	$(MAKE) --no-print-directory demo-run CONFIG=cen_unet_shade-texture2rgb_rooms EPOCHS=30
 
 demo-run:
 	$(BIN)/python tools/train.py configs/$(CONFIG).py --amp --work-dir $(WORK_DIRS)/$(CONFIG)

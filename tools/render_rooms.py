@@ -27,9 +27,7 @@ def main() -> None:
     print('  nyudv2/     rgb, depth, normal, reshading, masks; train.txt, val.txt')
     print('  taskonomy/  ten modalities; train_domain.txt, test_domain.txt')
     print('  overview.png')
-    print(f'{"class":16s} {"of pixels":>13s} {"of rooms":>9s}')
-    for name, share in summary['pixels'].items():
-        print(f'{name:16s} {share:13.1%} {summary["rooms"][name]:9.0%}')
+    print('  rooms.json  share of each class:', ', '.join(f'{name} {x:.1%}' for name, x in summary['pixels'].items()))
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any, Iterable, Optional, Sequence
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -60,12 +60,19 @@ def score_rows(scores: dict[str, float]) -> tuple[list[str], dict[str, list[floa
     return columns, {name: [scores[prefix + key] for key in columns] for name, prefix in prefixes.items()}
 
 
-def format_scores(scores: dict[str, float]) -> PrettyTable:
+def format_table(columns: Sequence[str], rows: Iterable[list]) -> str:
+    """Formats a table without a frame: four lines for two rows."""
+    table = PrettyTable(columns)
+    table.add_rows(list(rows))
+    return '\n'.join(str(table).splitlines()[1:-1])
+
+
+def format_scores(scores: dict[str, float]) -> str:
     """Formats the scores of an evaluation, one row per branch."""
     columns, rows = score_rows(scores)
-    table = PrettyTable(['branch', *columns])
-    table.add_rows([[name, *(f'{value:#.4g}' for value in values)] for name, values in rows.items()])
-    return table
+    return format_table(
+        ['branch', *columns], [[name, *(f'{value:#.4g}' for value in values)] for name, values in rows.items()]
+    )
 
 
 @HOOKS.register_module()
@@ -129,7 +136,7 @@ class ConsoleHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[dict[str, float]] = None) -> None:
         if metrics:
-            self._print(str(format_scores(metrics)))
+            self._print(format_scores(metrics))
 
     def after_test_epoch(self, runner: Runner, metrics: Optional[dict[str, float]] = None) -> None:
         self.after_val_epoch(runner, metrics)

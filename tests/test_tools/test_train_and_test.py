@@ -89,7 +89,7 @@ def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
 
 def check_report(log: str, work_dir: Path):
     """The page has the scores that the test printed, the pictures that it drew, and both commands."""
-    assert '| ensemble |' in log
+    assert f'mIoU of the ensemble: {read_last_scores(work_dir)["mIoU"]:#.4g} (test)' in log
     page = (work_dir / 'report.html').read_text(encoding='utf-8')
     for value in read_last_scores(work_dir).values():
         assert f'<td>{value:#.4g}</td>' in page

@@ -18,7 +18,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader  # torch requires jinja2
 from run_results import NO_SCORES, TITLES, RunResults, settings
 
-from cen_mm.engine import format_scores, score_rows
+from cen_mm.engine import score_rows
 from cen_mm.exchange import ENSEMBLE
 
 MAX_POINTS = 500  # of a curve
@@ -174,7 +174,7 @@ def main() -> None:
     out = args.out or args.work_dirs[0] / 'report.html'
     write_page(runs, out)
     for run in runs:
-        print(f'{run.name}: {run.summary()}\n{format_scores(run.scores)}')
+        print(f'{run.name}: {run.summary()}')
     print(f'page: {out}')
 
 

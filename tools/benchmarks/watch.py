@@ -22,16 +22,16 @@ def family(pid: int) -> list[Path]:
 
 
 def memory(process: Path) -> float:
-    """Returns the memory of a process in MB; pages that several processes share count in parts."""
+    """Returns the memory of a process in MB, without mapped files; pages that processes share count in parts."""
     lines = (process / 'smaps_rollup').read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith('Pss:')) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith(('Pss_Anon:', 'Pss_Shmem:'))) / 1024
 
 
 def sample(pid: int) -> tuple[float, int, int]:
     """Returns memory in MB, open files and number of processes of a process and its descendants."""
     rows = []
     for process in family(pid):
-        with suppress(OSError, StopIteration):  # it has ended meanwhile
+        with suppress(OSError):  # it has ended meanwhile
             rows.append((memory(process), len(list((process / 'fd').iterdir()))))
     return sum(row[0] for row in rows), sum(row[1] for row in rows), len(rows)
 

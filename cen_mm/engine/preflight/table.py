@@ -6,22 +6,22 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
-from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from ...exchange import exchanging_norms
+from ..console import format_table
 from .built import pretrained_weights
 from .data import UNLABELED, Images
 
 
 def draw_images(images: dict[str, Images]) -> str:
     """Draws a table of the normalized values of each modality, without invalid pixels."""
-    table = PrettyTable(['modality', 'mean', 'std', 'min', 'max', 'invalid'])
+    rows = []
     for name, each in images.items():
         x = each.values
         numbers = [x.mean(), x.std(), x.min(), x.max()] if x.numel() else [torch.nan] * 4
-        table.add_row([name, *(f'{float(number):.3g}' for number in numbers), f'{each.invalid:.1%}'])
-    return str(table)
+        rows.append([name, *(f'{float(number):.3g}' for number in numbers), f'{each.invalid:.1%}'])
+    return format_table(['modality', 'mean', 'std', 'min', 'max', 'invalid'], rows)
 
 
 def draw_groups(optim_wrapper: Any) -> str:
@@ -34,10 +34,11 @@ def draw_groups(optim_wrapper: Any) -> str:
             count = counts.setdefault(key, [0, 0])
             count[0] += len(group['params'])
             count[1] += sum(parameter.numel() for parameter in group['params'])
-    table = PrettyTable(['parameters of', 'learning rate', 'weight decay', 'tensors', 'parameters'])
-    for (name, lr, decay), (tensors, parameters) in counts.items():
-        table.add_row([name, f'{lr:.3g}', f'{decay:.3g}', tensors, f'{parameters:,}'])
-    return str(table)
+    rows = [
+        [name, f'{lr:.3g}', f'{decay:.3g}', tensors, f'{parameters:,}']
+        for (name, lr, decay), (tensors, parameters) in counts.items()
+    ]
+    return format_table(['parameters of', 'learning rate', 'weight decay', 'tensors', 'parameters'], rows)
 
 
 def describe_classes(counts: Tensor, classes: Any) -> str:
