@@ -1,5 +1,6 @@
 """Code blocks of the documentation run, its commands have existing options, and the site builds without a warning."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -42,10 +43,11 @@ def test_configs_build(code, tmp_path):
     folder = f'{ROOT}/configs/'
     code = code.replace('cen_mm::', folder)
     (tmp_path / 'child.py').write_text(re.sub(r"(_base_ = ')(?!/)", rf'\1{folder}', code))
-    cfg = Config.fromfile(tmp_path / 'child.py')
+    cfg = Config.fromfile(tmp_path / 'child.py', import_custom_modules=False)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if cfg.default_scope == 'mmagic':
         pytest.importorskip('mmagic')
+        importlib.import_module('cen_mm.translation')
     model = MODELS.build(cfg.model)
     assert set(model.modalities) == set(list_modalities(cfg))
     norms = dict(exchanging_norms(model))

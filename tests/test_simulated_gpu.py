@@ -3,6 +3,8 @@
 They refuse operations between devices and operations that need values on the host, for which a GPU would wait.
 """
 
+from multiprocessing import get_context
+
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
@@ -109,16 +111,26 @@ def test_training_step_reads_no_values(case):
 def test_training_step_copies_only_the_batch(case, dtype, monkeypatch):
     model, cfg, batch, num_tensors = case
     monkeypatch.setattr(torch.Tensor, 'backward', lambda *args, **kwargs: None)  # torch's needs a GPU
-    with FakeTensorMode():
-        move_to_simulated_gpu(model)
-        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-        data = batch()
-        torch.set_autocast_enabled('cuda', dtype is torch.float16)
-        try:
+
+    def train_step():
+        with FakeTensorMode():
+            move_to_simulated_gpu(model)
+            wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+            data = batch()
+            torch.set_autocast_enabled('cuda', dtype is torch.float16)
             with Recorder() as recorder:
                 losses = model.train_step(data, wrapper)
-        finally:
-            torch.set_autocast_enabled('cuda', False)
-    assert recorder.copies == num_tensors
-    assert recorder.types == {dtype}
-    assert {loss.device.type for loss in losses.values()} == {'cuda'}
+        return recorder.copies, recorder.types, {loss.device.type for loss in losses.values()}
+
+    assert run_forked(train_step) == (num_tensors, {dtype}, {'cuda'})
+
+
+def run_forked(function):
+    """Runs a function in a forked process: with a simulated GPU, torch starts threads that forbid forks."""
+    context = get_context('fork')
+    results = context.SimpleQueue()
+    process = context.Process(target=lambda: results.put(function()))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    return results.get()

@@ -43,10 +43,21 @@ class MultimodalVisualizationHook(SegVisualizationHook):
                 {osp.dirname(dataset.get_data_info(i)['img_path']) for i in range(len(dataset))}
             )
 
-    def _after_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[SegDataSample], mode: str = 'val'
+    # Both methods, because onedl-mmsegmentation has no common one.
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[SegDataSample]
     ) -> None:
-        if not self.draw or mode == 'train' or not self.every_n_inner_iters(batch_idx, self.interval):
+        self._draw(runner, batch_idx, data_batch, outputs, 'val')
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[SegDataSample]
+    ) -> None:
+        self._draw(runner, batch_idx, data_batch, outputs, 'test')
+
+    def _draw(
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[SegDataSample], mode: str
+    ) -> None:
+        if not self.draw or not self.every_n_inner_iters(batch_idx, self.interval):
             return
         inputs = data_batch['inputs']
         inputs = inputs if isinstance(inputs, dict) else inputs[0]  # test-time augmentation: the first one

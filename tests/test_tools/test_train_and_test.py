@@ -12,15 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import cv2
+import mmseg
 import numpy as np
 import pytest
 import torch
-from mmengine.utils import get_installed_path
 
 from cen_mm.engine.exchange_hook import HISTORY
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/cen_refinenet_r18_nyudv2.py'
+MMSEG_TOOLS = Path(mmseg.__file__).with_name('.mim') / 'tools'
 SMALL = [
     'model.backbone.init_cfg=None', 'model.backbone.base_channels=16', 'model.neck.in_channels=[16,32,64,128]',
     'model.neck.channels=8', 'model.neck.top_channels=8', 'model.decode_head.in_channels=8',
@@ -141,7 +142,7 @@ def check_exchange_map(run, data: Path, checkpoint: Path, tmp_path: Path):
 
 
 def test_tools_of_mmseg_run_configs(run, made_nyudv2, tmp_path):
-    config, tools = tmp_path / 'config.py', f'{get_installed_path("mmsegmentation")}/.mim/tools'
+    config, tools = tmp_path / 'config.py', MMSEG_TOOLS
     config.write_text(f"_base_ = __import__('cen_mm').config_path('cen_mm::{CONFIG.name}')")
     work_dir = tmp_path / 'work'
     options = ['--work-dir', work_dir, '--cfg-options', *SMALL]
@@ -168,7 +169,7 @@ def test_tools_of_mmseg_run_configs(run, made_nyudv2, tmp_path):
 )
 def test_tools_of_mmseg_for_one_image_raise_clear_errors(run, made_nyudv2, tool, message):
     name, *options = tool
-    path = f'{get_installed_path("mmsegmentation")}/.mim/tools/analysis_tools/{name}'
+    path = MMSEG_TOOLS / 'analysis_tools' / name
     log = run(made_nyudv2, path, CONFIG, *options, fails=True)
     assert log.strip().splitlines()[-1].startswith(message)
 
