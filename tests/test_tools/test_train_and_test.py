@@ -169,7 +169,7 @@ def test_tools_of_mmseg_run_configs(run, made_nyudv2, tmp_path):
 )
 def test_tools_of_mmseg_for_one_image_raise_clear_errors(run, made_nyudv2, tool, message):
     name, *options = tool
-    path = MMSEG_TOOLS / 'analysis_tools' / name
+    path = f'{MMSEG_TOOLS}/analysis_tools/{name}'
     log = run(made_nyudv2, path, CONFIG, *options, fails=True)
     assert log.strip().splitlines()[-1].startswith(message)
 
