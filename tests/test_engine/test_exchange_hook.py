@@ -43,6 +43,7 @@ def run(work_dir, scales, epochs=2, **options) -> Runner:
         ),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
+        default_hooks=dict(checkpoint=dict(type='cen_mm.CheckpointHook', interval=1)),
         custom_hooks=[dict(type='cen_mm.ExchangeHook')],
         visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
         default_scope='mmengine',

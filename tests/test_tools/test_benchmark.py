@@ -150,7 +150,7 @@ def test_watch_measures_the_command_and_its_workers(run_tool, tmp_path):
     log = run_tool('benchmarks/watch.py', tmp_path / 'out.png', sys.executable, '-c', work)
     first, second = (list(map(float, re.findall(r': ([\d.]+)', line))) for line in log.splitlines()[:2])
     assert 2 >= first[2] > second[2] >= 1  # the worker ends first
-    assert second[0] > 50
+    assert second[0] > 30  # about 60; a busy machine measures the start and the end, too
     assert cv2.imread(str(tmp_path / 'out.png')).size > 0
     with pytest.raises(AssertionError):  # the status is that of the command
         run_tool('benchmarks/watch.py', tmp_path / 'out.png', sys.executable, '-c', 'raise SystemExit(3)')
