@@ -116,7 +116,7 @@ def draw_exchange(results: dict[str, list[dict]], path: Path) -> None:
     results = {name: runs for name, runs in results.items() if runs}
     if not results:
         return
-    figure = Figure(figsize=(12, 2.5 + 0.35 * len(results)), layout='constrained')
+    figure = Figure(figsize=(12, 3.5 + 0.2 * len(results)), layout='constrained')
     scatter, heat = figure.subplots(1, 2)
     for name, runs in results.items():
         scatter.scatter([run['exchanged'] for run in runs], [run[ENSEMBLE] for run in runs], label=name)
@@ -128,7 +128,7 @@ def draw_exchange(results: dict[str, list[dict]], path: Path) -> None:
         [mean([run['layers'].get(layer, math.nan) for run in runs]) for layer in layers] for runs in results.values()
     ]
     image = heat.imshow(shares, aspect='auto', vmin=0, vmax=100)
-    heat.set_xticks(range(len(layers)), [layer.removeprefix('backbone.') for layer in layers], rotation=90, fontsize=7)
+    heat.set_xticks(range(len(layers)), ['.'.join(layer.split('.')[-3:]) for layer in layers], rotation=90)
     heat.set_yticks(range(len(results)), results)
     figure.colorbar(image, label='replaced channels, %')
     figure.savefig(path, dpi=100)

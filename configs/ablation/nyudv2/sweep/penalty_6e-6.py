@@ -1,4 +1,0 @@
-# The exchanging norms have a penalty of 6e-6, and 30 times the learning rate of the network.
-_base_ = '../cen.py'
-model = dict(sparsity=dict(loss_weight=6e-6))
-optim_wrapper = dict(paramwise_cfg=dict(exchanging_norms=dict(lr_mult=30)))
