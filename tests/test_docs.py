@@ -58,7 +58,7 @@ def test_configs_build(code, tmp_path):
         model.eval()
         with torch.no_grad():
             branches = model.branches(torch.randn(2, model.in_channels, 64, 64))
-        assert branches['ensemble'].shape[:2] == (2, cfg.model.decode_head.num_classes)
+        assert branches['ensemble'].shape == (2, cfg.model.decode_head.num_classes, 16, 16)
         assert set(branches) == {*model.modalities, 'ensemble'}
         first, second, *_ = branches.values()
         assert not first.allclose(second)

@@ -54,8 +54,8 @@ def test_tool_prints_summary(tool_run):
     out, run = tool_run
     assert run.returncode == 0, run.stderr
     assert f'4 rooms for training and 2 for validation in {out}' in run.stdout
-    assert all(f' {name} ' in run.stdout for name in CLASSES)
     summary = json.loads((out / 'rooms.json').read_text())
+    assert all(f' {name} {summary["pixels"][name]:.1%}' in run.stdout for name in CLASSES)
     assert sum(summary['pixels'].values()) == pytest.approx(1)
     assert read(out / 'overview.png').shape[1] == 12 * SIZE[0]
 

@@ -152,5 +152,9 @@ def test_watch_measures_the_command_and_its_workers(run_tool, tmp_path):
     assert 2 >= first[2] > second[2] >= 1  # the worker ends first
     assert second[0] > 30  # about 60; a busy machine measures the start and the end, too
     assert cv2.imread(str(tmp_path / 'out.png')).size > 0
-    with pytest.raises(AssertionError):  # the status is that of the command
-        run_tool('benchmarks/watch.py', tmp_path / 'out.png', sys.executable, '-c', 'raise SystemExit(3)')
+    log = run_tool(
+        'benchmarks/watch.py', tmp_path / 'out.png', sys.executable, '-c', 'raise SystemExit(3)', fails=True
+    )
+    assert log.splitlines()[-1] == '3'  # the status is that of the command
+    log = run_tool('benchmarks/watch.py', tmp_path / 'out.png', 'no-such-command', fails=True)
+    assert log.splitlines()[-1] == 'no-such-command cannot be run: No such file or directory. Give a command.'

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-CURVES = {'memory, MB': 0, 'open files': 1, 'processes': 2}
+TITLES = ('memory, MB', 'open files', 'processes')
 
 
 def family(pid: int) -> list[Path]:
@@ -39,9 +39,9 @@ def sample(pid: int) -> tuple[float, int, int]:
 def draw(times: list[float], samples: list[tuple], out: Path) -> None:
     """Plots one curve per quantity."""
     figure = Figure(figsize=(8, 6), layout='constrained')
-    for axis, (title, i) in zip(figure.subplots(len(CURVES), 1, sharex=True), CURVES.items()):
+    for i, axis in enumerate(figure.subplots(len(TITLES), 1, sharex=True)):
         axis.plot([seconds / 60 for seconds in times], [row[i] for row in samples])
-        axis.set(ylabel=title, ylim=(0, None))
+        axis.set(ylabel=TITLES[i], ylim=(0, None))
         axis.grid(alpha=0.3)
     axis.set_xlabel('minutes')
     figure.savefig(out, dpi=100)
@@ -52,7 +52,12 @@ def main() -> None:
     parser.add_argument('out', type=Path, help='image of the plot')
     parser.add_argument('command', nargs=argparse.REMAINDER, help='command to run')
     args = parser.parse_args()
-    process, start = subprocess.Popen(args.command), time.time()
+    if not args.command:
+        parser.error('give the command to run after the image')
+    try:
+        process, start = subprocess.Popen(args.command), time.time()
+    except OSError as error:
+        raise SystemExit(f'{args.command[0]} cannot be run: {error.strerror}. Give a command.') from None
     times, samples = [], []
     while process.poll() is None:
         with suppress(OSError):  # it has ended just now
@@ -61,8 +66,8 @@ def main() -> None:
         time.sleep(1)
     draw(times, samples, args.out)
     for name, part in dict(first=samples[: len(samples) // 2], second=samples[len(samples) // 2 :]).items():
-        columns = list(zip(*part)) or [[0]] * len(CURVES)
-        means = ', '.join(f'{title}: {sum(values) / len(values):.1f}' for title, values in zip(CURVES, columns))
+        columns = list(zip(*part)) or [[0]] * len(TITLES)
+        means = ', '.join(f'{title}: {sum(values) / len(values):.1f}' for title, values in zip(TITLES, columns))
         print(f'{name} half: {means}')
     print(f'plot: {args.out}')
     raise SystemExit(process.returncode)
