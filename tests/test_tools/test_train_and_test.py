@@ -248,6 +248,17 @@ def test_emulated_bfloat16_is_not_the_default(monkeypatch, capability, expected)
     assert runpy.run_path(str(ROOT / 'tools/train.py'))['default_amp_dtype']() == expected
 
 
+@pytest.mark.parametrize('options', [[], ['--amp-dtype', 'bfloat16']], ids=str)
+def test_amp_trains_in_float32_where_bfloat16_is_slow(run, made_nyudv2, tmp_path, monkeypatch, options):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: False)
+    train = ('train.py', CONFIG, '--work-dir', tmp_path, '--amp', *options, '--check')
+    log = run(made_nyudv2, *train, '--cfg-options', *SMALL)
+    assert ('so the training is in float32. Force it by --amp-dtype bfloat16.' in log) == (not options)
+    config = next(tmp_path.rglob('*.py')).read_text()
+    assert ('BFloat16OptimWrapper' in config) == bool(options)
+
+
 def test_plot_schedule_writes_an_image(run, made_nyudv2, tmp_path):
     config, image = ROOT / 'configs/cen_refinenet_r101_nyudv2.py', tmp_path / 'schedule.png'
     log = run(made_nyudv2, 'analysis_tools/plot_schedule.py', config, image, '--epoch-length', 2, own_process=True)
