@@ -1,6 +1,7 @@
 """Layers with separate weights per modality, for comparison with layers that all modalities share."""
 
 import copy
+import re
 from typing import Any, Optional, Sequence
 
 import torch
@@ -36,14 +37,17 @@ class PerModalityLayer(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def make_per_modality(model: nn.Module, modalities: Sequence[str]) -> nn.Module:
-    """Replaces every layer that has parameters by a :class:`PerModalityLayer`, in place.
+def make_per_modality(model: nn.Module, modalities: Sequence[str], layers: str = '', prefix: str = '') -> nn.Module:
+    """Replaces layers that have parameters by a :class:`PerModalityLayer`, in place.
 
-    Together with :func:`make_multimodal`, which replaces the norms, no parameter is shared any more.
+    If all are replaced, together with :func:`make_multimodal`, which replaces the norms, no parameter is shared any
+    more.
 
     Args:
         model: any network. Its :class:`ExchangeNorm` layers are left as they are.
         modalities: names of the modalities, in the order in which they are stacked.
+        layers: regular expression; the layers whose names match (``re.search``) are replaced. Empty: all.
+        prefix: prefix of the names, such as ``'backbone.'``.
 
     Returns:
         The given model.
@@ -52,10 +56,11 @@ def make_per_modality(model: nn.Module, modalities: Sequence[str]) -> nn.Module:
         ValueError: if a module has both parameters and child layers, such as a transformer with position embeddings.
     """
     for name, child in model.named_children():
+        full_name = f'{prefix}{name}'
         if isinstance(child, ExchangeNorm):
             continue
-        if next(child.parameters(recurse=False), None) is None:
-            make_per_modality(child, modalities)
+        if next(child.parameters(recurse=False), None) is None or not re.search(layers, full_name):
+            make_per_modality(child, modalities, layers, f'{full_name}.')
         elif next(child.children(), None) is None:
             setattr(model, name, PerModalityLayer(child, modalities))
         else:

@@ -1,6 +1,6 @@
 """The segmentor, which runs one network on all modalities and returns one output per branch."""
 
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..exchange import (
     ENSEMBLE,
     Ensemble,
+    PerModalityLayer,
     SparsityPenalty,
     check_available_modalities,
     make_multimodal,
@@ -46,7 +47,8 @@ class CENSegmentor(EncoderDecoder):
         per_modality_norms: whether each modality has its own norms. False: one norm for all and no exchange (an
             ablation in the paper).
         per_modality_convs: whether each modality also has its own copy of all other layers (an ablation in the
-            paper).
+            paper), or a regular expression: the layers whose names match (``re.search``) are not shared, such as
+            ``'conv_stem|conv_dw'``, the first and the depthwise convolutions of timm's EfficientNet.
         available_modalities: names of the available modalities; the pipeline does not need to pack the others. None:
             all.
         modality_dropout: probability of dropping one random modality per training step; in eval mode, none is dropped.
@@ -54,8 +56,8 @@ class CENSegmentor(EncoderDecoder):
             logits to the image: ``'bilinear'`` (mmseg, the default) or ``'bicubic'`` (the authors' evaluation).
 
     Raises:
-        ValueError: for unknown available modalities, a ``modality_dropout`` outside [0, 1], or ``modality_dropout``
-            together with activation checkpointing.
+        ValueError: for unknown available modalities, a ``per_modality_convs`` that matches no layer, a
+            ``modality_dropout`` outside [0, 1], or ``modality_dropout`` together with activation checkpointing.
         TypeError: if a part has keys that its class does not take.
     """
 
@@ -68,7 +70,7 @@ class CENSegmentor(EncoderDecoder):
         data_preprocessor: dict,
         sparsity: Optional[dict] = None,
         per_modality_norms: bool = True,
-        per_modality_convs: bool = False,
+        per_modality_convs: Union[bool, str] = False,
         available_modalities: Optional[Sequence[str]] = None,
         modality_dropout: float = 0.0,
         **kwargs,
@@ -91,7 +93,13 @@ class CENSegmentor(EncoderDecoder):
             if name in self.stacked:
                 make_multimodal(part, owners)
                 if per_modality_convs:
-                    make_per_modality(part, modalities)
+                    layers = per_modality_convs if isinstance(per_modality_convs, str) else ''
+                    make_per_modality(part, modalities, layers, f'{name}.')
+        if per_modality_convs and not any(isinstance(module, PerModalityLayer) for module in self.modules()):
+            raise ValueError(
+                f'per_modality_convs={per_modality_convs!r} matches no layer with parameters: give a regular expression '
+                "for names in print(model), such as 'backbone.conv1'."
+            )
         self.ensemble = Ensemble(modalities)
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
         self.available_modalities = tuple(settings)

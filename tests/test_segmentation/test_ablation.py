@@ -86,6 +86,18 @@ def test_unshared_equals_two_separate_networks(small):
             assert all(parameter.grad.any() for parameter in depth_layer.parameters())
 
 
+def test_only_layers_that_match_are_copied_per_modality(tiny_model):
+    model = tiny_model({'per_modality_convs': r'^backbone\.conv1$|reduce_conv'})
+    copied = [name for name, module in model.named_modules() if isinstance(module, PerModalityLayer)]
+    assert copied == ['backbone.conv1', *(f'neck.blocks.{i}.reduce_conv' for i in range(4))]
+    model.train()
+    model.branches(torch.randn(2, 6, 64, 64))['depth'].square().sum().backward()
+    assert [layer.weight.grad.any().item() for layer in model.backbone.conv1.copies] == [False, True]
+
+    with pytest.raises(ValueError, match="per_modality_convs='conv_dw' matches no layer with parameters"):
+        tiny_model({'per_modality_convs': 'conv_dw'})
+
+
 def test_module_that_cannot_be_copied_per_modality_raises_clear_error():
     with pytest.raises(ValueError, match='MultiheadAttention has both parameters and child layers'):
         make_per_modality(nn.Sequential(nn.MultiheadAttention(8, 2)), ['rgb', 'depth'])
