@@ -24,8 +24,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--amp-dtype',
         choices=['bfloat16', 'float16'],
-        help='type for --amp (default: bfloat16 where it is fast; float32 on CPUs without AVX-512); float16 uses a loss '
-        'scale, and RefineNet, which has no norm layers, can overflow in it',
+        help='type for --amp (default: bfloat16 where it is fast; float32 on CPUs without AVX-512); float16 uses a '
+        'loss scale, and RefineNet, which has no norm layers, can overflow in it',
     )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
     parser.add_argument('--check', action='store_true', help='only check the config and the data, do not train')
@@ -75,7 +75,7 @@ def main() -> None:
         if dtype == 'float16' and not torch.cuda.is_available():
             raise SystemExit('--amp-dtype float16 needs a GPU for its loss scale: use bfloat16.')
         if dtype is None:
-            print('--amp: bfloat16 is slow on this CPU, so the training is in float32. Force it by --amp-dtype bfloat16.')
+            print('--amp: bfloat16 is slow on this CPU: training in float32. Force bfloat16 by --amp-dtype bfloat16.')
         else:
             enable_amp(cfg.optim_wrapper, dtype)
     if args.auto_scale_lr:
