@@ -1,6 +1,7 @@
 """The exchange with constant channels, for export: what is always replaced need not be computed."""
 
 import copy
+from contextlib import nullcontext
 from typing import Any, Optional, Sequence
 
 import torch
@@ -25,7 +26,8 @@ def bake_exchange(model: BaseModel) -> None:
             if isinstance(child, ExchangeNorm):
                 stacked = child.modalities == model.modalities  # else one norm for all modalities
                 names = model.available_modalities if stacked else child.modalities
-                setattr(parent, name, BakedNorm(child, [child.modalities.index(each) for each in names]))
+                with nullcontext() if names == child.modalities else child.use_partial_statistics():
+                    setattr(parent, name, BakedNorm(child, [child.modalities.index(each) for each in names]))
     for block in model.modules():
         if isinstance(block, (BasicBlock, Bottleneck)) and not getattr(block, 'with_plugins', False):
             skip_replaced_channels(block, 'conv1', block.norm1_name, 'conv2')

@@ -1,6 +1,6 @@
 """Running a model on the available modalities while others are missing."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Iterator, Sequence
 
 from torch import Tensor
@@ -15,7 +15,8 @@ def use_available_modalities(model: Any, available_modalities: Sequence[str], in
     """Makes the model accept inputs of the available modalities only, while the context is active.
 
     A replaced channel then becomes the mean over the other available modalities; if only one modality is available,
-    nothing is exchanged. The ensemble's weights are softmax(alpha) over the available modalities.
+    nothing is exchanged. The ensemble's weights are softmax(alpha) over the available modalities. Norms with partial
+    statistics use them.
 
     Args:
         model: a network with ``modalities`` (all names), an :class:`Ensemble` and per-modality layers.
@@ -37,9 +38,12 @@ def use_available_modalities(model: Any, available_modalities: Sequence[str], in
     kinds = (ExchangeNorm, PerModalityLayer, Ensemble)
     layers = [layer for layer in model.modules() if isinstance(layer, kinds) and layer.modalities == model.modalities]
     try:
-        for layer in layers:
-            layer.available = [layer.modalities.index(name) for name in available_modalities]
-        yield
+        with ExitStack() as stack:
+            for layer in layers:
+                layer.available = [layer.modalities.index(name) for name in available_modalities]
+                if isinstance(layer, ExchangeNorm):
+                    stack.enter_context(layer.use_partial_statistics())
+            yield
     finally:
         for layer in layers:
             layer.available = None

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import contextmanager
 from typing import Any, Iterable, Iterator, Optional, Sequence
 
 import torch
@@ -31,7 +32,8 @@ class ExchangeNorm(nn.Module):
 
     The state dict holds ``norms.0.*`` for the first modality, ``norms.1.*`` for the second, and so on. A checkpoint
     of the replaced norm (``weight``, ``bias``, ...) also loads: it fills the norm of every modality, so ImageNet
-    weights need no conversion.
+    weights need no conversion. After :meth:`keep_partial_statistics`, it also holds ``partial_mean`` and
+    ``partial_var``.
 
     The activation inside a norm of timm, such as ``BatchNormAct2d``, is moved to this layer, which applies it after
     the exchange.
@@ -64,7 +66,34 @@ class ExchangeNorm(nn.Module):
                 setattr(copied, name, nn.Identity())
         # Indices of the modalities in the batch, set by use_available_modalities. None: all.
         self.available: Optional[list[int]] = None
+        self.partial_mean: Optional[Tensor]
+        self.partial_var: Optional[Tensor]
+        self.register_buffer('partial_mean', None)
+        self.register_buffer('partial_var', None)
         self._cache: Optional[tuple[Any, Any]] = None
+
+    def keep_partial_statistics(self) -> None:
+        """Adds running statistics ``(M, C)`` for inputs with missing modalities, which start from the others.
+
+        Without the replaced channels, features have another mean and variance in all later layers. Running statistics
+        of both kinds of inputs fit neither. Norms without running statistics stay as they are.
+        """
+        if getattr(self.norms[0], 'running_mean', None) is not None:
+            self.partial_mean, self.partial_var = _stack(self.norms, 'running_mean'), _stack(self.norms, 'running_var')
+
+    @contextmanager
+    def use_partial_statistics(self) -> Iterator[None]:
+        """Uses the statistics for inputs with missing modalities, if there are any, while the context is active."""
+        full: list[tuple[Any, ...]] = []
+        if self.partial_mean is not None and self.partial_var is not None:
+            for norm, mean, var in zip(self.norms, self.partial_mean, self.partial_var):
+                full.append((norm, norm.running_mean, norm.running_var))
+                norm.running_mean, norm.running_var = mean, var  # views: a training step updates the whole tensor
+        try:
+            yield
+        finally:
+            for norm, mean, var in full:
+                norm.running_mean, norm.running_var = mean, var
 
     @property
     def scales(self) -> Tensor:
@@ -140,6 +169,10 @@ class ExchangeNorm(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
         fill_copies(self.norms, state_dict, f'{prefix}norms.', prefix)
+        for name in ('mean', 'var') if self.partial_mean is not None else ():
+            keys = [f'{prefix}norms.{i}.running_{name}' for i in range(len(self.norms))]
+            if all(key in state_dict for key in keys):
+                state_dict.setdefault(f'{prefix}partial_{name}', torch.stack([state_dict[key] for key in keys]))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:

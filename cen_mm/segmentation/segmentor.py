@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..exchange import (
     ENSEMBLE,
     Ensemble,
+    ExchangeNorm,
     PerModalityLayer,
     SparsityPenalty,
     check_available_modalities,
@@ -52,6 +53,7 @@ class CENSegmentor(EncoderDecoder):
         available_modalities: names of the available modalities; the pipeline does not need to pack the others. None:
             all.
         modality_dropout: probability of dropping one random modality per training step; in eval mode, none is dropped.
+            If it is not 0, batch norms have other running statistics for inputs with missing modalities.
         **kwargs: arguments of mmseg's EncoderDecoder. ``test_cfg`` has one more key, ``interpolation``, for resizing
             logits to the image: ``'bilinear'`` (mmseg, the default) or ``'bicubic'`` (the authors' evaluation).
 
@@ -97,8 +99,8 @@ class CENSegmentor(EncoderDecoder):
                     make_per_modality(part, modalities, layers, f'{name}.')
         if per_modality_convs and not any(isinstance(module, PerModalityLayer) for module in self.modules()):
             raise ValueError(
-                f'per_modality_convs={per_modality_convs!r} matches no layer with parameters: give a regular expression '
-                "for names in print(model), such as 'backbone.conv1'."
+                f'per_modality_convs={per_modality_convs!r} matches no layer with parameters: give a regular '
+                "expression for names in print(model), such as 'backbone.conv1'."
             )
         self.ensemble = Ensemble(modalities)
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
@@ -111,6 +113,10 @@ class CENSegmentor(EncoderDecoder):
                 'modality_dropout does not work with with_cp=True, because the second forward pass does not know '
                 'which modality was dropped: set modality_dropout=0 or with_cp=False.'
             )
+        if modality_dropout:
+            for module in self.modules():
+                if isinstance(module, ExchangeNorm) and module.modalities == self.modalities:
+                    module.keep_partial_statistics()
         self.to(memory_format=torch.channels_last)  # faster convolutions, above all in bfloat16 on the CPU
 
     def _init_decode_head(self, decode_head: dict) -> None:

@@ -97,6 +97,29 @@ def test_per_modality_and_shared_layers_with_missing_modalities(build, options):
         assert torch.equal(got['normal'], model.branches(inputs)['normal'])
 
 
+def test_dropout_keeps_the_statistics_for_missing_modalities_apart(build):
+    """They are those of a network of the available modality alone, and the others stay as they are."""
+    model, alone = build(NAMES[:2], modality_dropout=0.5), build(['rgb'])
+    state = {key: value for key, value in model.state_dict().items() if '.partial_' not in key}
+    model.load_state_dict(state, strict=False)  # a checkpoint without them: they start from the others
+    first = {key: value for key, value in state.items() if '.norms.1.' not in key and key != 'ensemble.alpha'}
+    alone.load_state_dict(first, strict=False)
+    image = torch.randn(2, 3, 64, 64)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with torch.no_grad():
+        for network in (model.train(), alone.train()):
+            network.branches(image, available_modalities=['rgb'])
+        got, want = (network.eval().branches(image, available_modalities=['rgb']) for network in (model, alone))
+    assert torch.equal(got['rgb'], want['rgb'])
+    after = model.state_dict()
+    changed = {key for key in after if not torch.equal(before[key], after[key]) and 'num_batches' not in key}
+    assert changed == {key for key in after if key.endswith(('.partial_mean', '.partial_var'))}
+    assert all(torch.equal(before[key][1], after[key][1]) for key in changed)  # of depth
+    assert all(
+        torch.equal(after[key][0], alone.state_dict()[key.replace('partial', 'norms.0.running')]) for key in changed
+    )
+
+
 def sample(height: int, width: int) -> SegDataSample:
     label = torch.randint(0, 5, (1, height, width))
     return SegDataSample(
