@@ -130,8 +130,12 @@ def test_onnx_equals_pytorch_for_other_sizes(build, name, tmp_path):
 
 def test_baked_exchange_equals_the_exchange(build):
     """In float64, with channels that no, one or both modalities replace, and with one or three modalities."""
-    for options in ({}, {'available_modalities': ['depth']}, {'data_preprocessor.modalities.ir': IR}):
+    depth_only = {'available_modalities': ['depth']}
+    for options in ({}, depth_only, {**depth_only, 'modality_dropout': 0.5}, {'data_preprocessor.modalities.ir': IR}):
         model = build('RefineNet', options).double()
+        for name, tensor in model.state_dict().items():
+            if '.partial_' in name:
+                tensor.uniform_(0.5, 1.5)
         norm = model.backbone.layer2[0].bn1
         with torch.no_grad():
             for copied in norm.norms:
