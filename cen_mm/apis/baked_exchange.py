@@ -26,7 +26,7 @@ def bake_exchange(model: BaseModel) -> None:
             if isinstance(child, ExchangeNorm):
                 stacked = child.modalities == model.modalities  # else one norm for all modalities
                 names = model.available_modalities if stacked else child.modalities
-                with nullcontext() if names == child.modalities else child.use_partial_statistics():
+                with child.use_partial_statistics() if len(names) < len(child.modalities) else nullcontext():
                     setattr(parent, name, BakedNorm(child, [child.modalities.index(each) for each in names]))
     for block in model.modules():
         if isinstance(block, (BasicBlock, Bottleneck)) and not getattr(block, 'with_plugins', False):

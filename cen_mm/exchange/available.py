@@ -41,7 +41,7 @@ def use_available_modalities(model: Any, available_modalities: Sequence[str], in
         with ExitStack() as stack:
             for layer in layers:
                 layer.available = [layer.modalities.index(name) for name in available_modalities]
-                if isinstance(layer, ExchangeNorm):
+                if isinstance(layer, ExchangeNorm) and len(layer.available) < len(layer.modalities):
                     stack.enter_context(layer.use_partial_statistics())
             yield
     finally:

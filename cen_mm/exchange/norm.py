@@ -33,7 +33,7 @@ class ExchangeNorm(nn.Module):
     The state dict holds ``norms.0.*`` for the first modality, ``norms.1.*`` for the second, and so on. A checkpoint
     of the replaced norm (``weight``, ``bias``, ...) also loads: it fills the norm of every modality, so ImageNet
     weights need no conversion. After :meth:`keep_partial_statistics`, it also holds ``partial_mean`` and
-    ``partial_var``.
+    ``partial_var``; a checkpoint that has them adds them, and one that lacks them fills them from the others.
 
     The activation inside a norm of timm, such as ``BatchNormAct2d``, is moved to this layer, which applies it after
     the exchange.
@@ -48,6 +48,8 @@ class ExchangeNorm(nn.Module):
             norm is a layer norm of a class that ``LAYER_NORM_CHANNEL_DIMS`` does not list.
     """
 
+    partial_mean: Optional[Tensor]  # (M, C)
+    partial_var: Optional[Tensor]
     unused = False  # True for a norm that is in the state dict but never applied: its scales exchange nothing
 
     def __init__(self, norm: nn.Module, modalities: Sequence[str], threshold: Optional[float] = None):
@@ -66,8 +68,6 @@ class ExchangeNorm(nn.Module):
                 setattr(copied, name, nn.Identity())
         # Indices of the modalities in the batch, set by use_available_modalities. None: all.
         self.available: Optional[list[int]] = None
-        self.partial_mean: Optional[Tensor]
-        self.partial_var: Optional[Tensor]
         self.register_buffer('partial_mean', None)
         self.register_buffer('partial_var', None)
         self._cache: Optional[tuple[Any, Any]] = None
@@ -169,6 +169,8 @@ class ExchangeNorm(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
         fill_copies(self.norms, state_dict, f'{prefix}norms.', prefix)
+        if f'{prefix}partial_mean' in state_dict and self.partial_mean is None:  # a network trained with dropout
+            self.keep_partial_statistics()
         for name in ('mean', 'var') if self.partial_mean is not None else ():
             keys = [f'{prefix}norms.{i}.running_{name}' for i in range(len(self.norms))]
             if all(key in state_dict for key in keys):

@@ -53,13 +53,18 @@ def make_per_modality(model: nn.Module, modalities: Sequence[str], layers: str =
         The given model.
 
     Raises:
-        ValueError: if a module has both parameters and child layers, such as a transformer with position embeddings.
+        ValueError: if a module that matches has both parameters and child layers, such as a transformer with position
+            embeddings.
     """
     for name, child in model.named_children():
         full_name = f'{prefix}{name}'
         if isinstance(child, ExchangeNorm):
             continue
-        if next(child.parameters(recurse=False), None) is None or not re.search(layers, full_name):
+        names = [full_name]
+        if isinstance(child, nn.MultiheadAttention):  # it reads the weights of its child
+            names += [f'{full_name}.{inner}' for inner, _ in child.named_modules()]
+        has_parameters = next(child.parameters(recurse=False), None) is not None
+        if not has_parameters or not any(re.search(layers, each) for each in names):
             make_per_modality(child, modalities, layers, f'{full_name}.')
         elif next(child.children(), None) is None:
             setattr(model, name, PerModalityLayer(child, modalities))

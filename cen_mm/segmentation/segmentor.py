@@ -53,7 +53,7 @@ class CENSegmentor(EncoderDecoder):
         available_modalities: names of the available modalities; the pipeline does not need to pack the others. None:
             all.
         modality_dropout: probability of dropping one random modality per training step; in eval mode, none is dropped.
-            If it is not 0, batch norms have other running statistics for inputs with missing modalities.
+            Between 0 and 1, norms per modality keep separate running statistics for inputs with missing modalities.
         **kwargs: arguments of mmseg's EncoderDecoder. ``test_cfg`` has one more key, ``interpolation``, for resizing
             logits to the image: ``'bilinear'`` (mmseg, the default) or ``'bicubic'`` (the authors' evaluation).
 
@@ -100,7 +100,7 @@ class CENSegmentor(EncoderDecoder):
         if per_modality_convs and not any(isinstance(module, PerModalityLayer) for module in self.modules()):
             raise ValueError(
                 f'per_modality_convs={per_modality_convs!r} matches no layer with parameters: give a regular '
-                "expression for names in print(model), such as 'backbone.conv1'."
+                "expression for the names in model.named_modules(), such as 'backbone.conv1'."
             )
         self.ensemble = Ensemble(modalities)
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
@@ -113,7 +113,7 @@ class CENSegmentor(EncoderDecoder):
                 'modality_dropout does not work with with_cp=True, because the second forward pass does not know '
                 'which modality was dropped: set modality_dropout=0 or with_cp=False.'
             )
-        if modality_dropout:
+        if 0 < modality_dropout < 1:  # with 1, no training step has all modalities
             for module in self.modules():
                 if isinstance(module, ExchangeNorm) and module.modalities == self.modalities:
                     module.keep_partial_statistics()

@@ -101,6 +101,8 @@ def test_only_layers_that_match_are_copied_per_modality(tiny_model):
 def test_module_that_cannot_be_copied_per_modality_raises_clear_error():
     with pytest.raises(ValueError, match='MultiheadAttention has both parameters and child layers'):
         make_per_modality(nn.Sequential(nn.MultiheadAttention(8, 2)), ['rgb', 'depth'])
+    with pytest.raises(ValueError, match='MultiheadAttention has both parameters and child layers'):
+        make_per_modality(nn.Sequential(nn.MultiheadAttention(8, 2)), ['rgb', 'depth'], 'out_proj')
 
 
 def test_shared_norms_do_not_distinguish_modalities(small):

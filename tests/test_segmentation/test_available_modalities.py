@@ -115,6 +115,14 @@ def test_dropout_keeps_the_statistics_for_missing_modalities_apart(build):
     changed = {key for key in after if not torch.equal(before[key], after[key]) and 'num_batches' not in key}
     assert changed == {key for key in after if key.endswith(('.partial_mean', '.partial_var'))}
     assert all(torch.equal(before[key][1], after[key][1]) for key in changed)  # of depth
+    pair = torch.cat([image, image + 1], dim=1)
+    with torch.no_grad():  # no modality is missing in another order
+        swapped = model.branches(pair.roll(3, dims=1), available_modalities=['depth', 'rgb'])['rgb']
+        torch.testing.assert_close(swapped, model.branches(pair)['rgb'])
+        without_dropout = build(NAMES[:2])
+        without_dropout.load_state_dict(after)
+        got = without_dropout.eval().branches(image, available_modalities=['rgb'])
+    assert torch.equal(got['rgb'], want['rgb'])
     assert all(
         torch.equal(after[key][0], alone.state_dict()[key.replace('partial', 'norms.0.running')]) for key in changed
     )

@@ -70,26 +70,28 @@ class Corrupt(BaseTransform):
             return results
         image = results[key]
         settings = results['modality_settings'][self.modality]
-        invalid = np.asarray(0 if self.modality == 'rgb' else settings.pad_val, np.float32)
+        fill = np.asarray(0 if self.modality == 'rgb' else settings.pad_val, np.float32)
+        valid = np.ones(image.shape[:2], bool)
+        if settings.invalid is not None or np.dtype(settings.dtype).kind == 'f':  # else no pixel can be invalid
+            valid = (image != fill).reshape(*valid.shape, -1).any(axis=2)
         rng = np.random.default_rng((results['sample_idx'], list(AMOUNTS).index(self.kind)))
-        corrupted = getattr(self, self.kind)(image.astype(np.float32), invalid, rng)
+        corrupted = getattr(self, self.kind)(image.astype(np.float32), valid, fill, rng)
         if image.dtype.kind in 'iu':
             corrupted = corrupted.round()
         results[key] = corrupted.astype(image.dtype)
         return results
 
-    def dark(self, image: np.ndarray, invalid: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def dark(self, image: np.ndarray, valid: np.ndarray, fill: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return image * np.float32(1 - self.amount)
 
-    def holes(self, image: np.ndarray, invalid: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def holes(self, image: np.ndarray, valid: np.ndarray, fill: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         height, width = image.shape[:2]
         coarse = rng.random((max(2, height // 16), max(2, width // 16)), np.float32)
         smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-        image[smooth <= np.quantile(smooth, self.amount)] = invalid
+        image[smooth <= np.quantile(smooth, self.amount)] = fill
         return image
 
-    def noise(self, image: np.ndarray, invalid: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        valid = _valid(image, invalid)
+    def noise(self, image: np.ndarray, valid: np.ndarray, fill: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         values = image[valid]
         if not values.size:
             return image
@@ -97,8 +99,7 @@ class Corrupt(BaseTransform):
         image[valid] = np.clip(values + noise, values.min(), values.max())
         return image
 
-    def blur(self, image: np.ndarray, invalid: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        valid = _valid(image, invalid)
+    def blur(self, image: np.ndarray, valid: np.ndarray, fill: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         weight = valid.astype(np.float32)
         mask = weight if image.ndim == 2 else weight[..., None]
         sigma = self.amount * image.shape[1]
@@ -106,14 +107,8 @@ class Corrupt(BaseTransform):
         image[valid] = (blurred[valid].T / total[valid]).T
         return image
 
-    def shift(self, image: np.ndarray, invalid: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def shift(self, image: np.ndarray, valid: np.ndarray, fill: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         pixels = max(1, round(self.amount * image.shape[1]))
         image = np.roll(image, pixels, axis=1)
-        image[:, :pixels] = invalid
+        image[:, :pixels] = fill
         return image
-
-
-def _valid(image: np.ndarray, invalid: np.ndarray) -> np.ndarray:
-    """Returns the mask of the valid pixels, ``(H, W)`` bool."""
-    valid = image != invalid
-    return valid if valid.ndim == 2 else valid.any(axis=2)

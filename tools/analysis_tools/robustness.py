@@ -13,6 +13,7 @@ against it. All networks get the same images. The command is resumable. These fi
 
 import argparse
 import copy
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -62,14 +63,18 @@ def read_networks(args: argparse.Namespace) -> dict[str, tuple[Config, str]]:
             raise SystemExit(f'Two configs are named {name}: give configs with different file names.')
         if not Path(checkpoint).is_file():
             raise SystemExit(f'The checkpoint {checkpoint} does not exist: give the path of a .pth file.')
+        if not Path(config_path(path)).is_file():
+            raise SystemExit(f'The config {path} does not exist: give the path of a config file.')
         cfg = Config.fromfile(config_path(path))
         cfg.merge_from_dict(args.cfg_options or {})
-        dataset = cfg.test_dataloader.dataset
-        if 'modalities' not in dataset or dataset.pipeline[0].type != 'cen_mm.LoadModalities':
+        dataset = cfg.get('test_dataloader', {}).get('dataset', {})
+        if 'modalities' not in dataset or (dataset.get('pipeline') or [{}])[0].get('type') != 'cen_mm.LoadModalities':
             raise SystemExit(
                 f"The test data set of {path} is not one of segmentation whose pipeline begins with type='cen_mm."
                 "LoadModalities': only such networks can be tested."
             )
+        available = cfg.model.get('available_modalities') or list(dataset.modalities)
+        dataset.modalities = {name: dataset.modalities[name] for name in available}
         networks[name] = cfg, checkpoint
     return networks
 
@@ -78,9 +83,11 @@ def corrupt(cfg: Config, corruption: Optional[Corruption]) -> Config:
     """Returns a copy of a config whose test images are corrupted. None: they are not."""
     cfg = copy.deepcopy(cfg)
     dataset = cfg.test_dataloader.dataset
-    if corruption is not None and corruption.kind == 'missing':
+    if corruption is None:
+        return cfg
+    if corruption.kind == 'missing':
         del dataset.modalities[corruption.modality]
-    elif corruption is not None:
+    else:
         dataset.pipeline.insert(1, dict(type='cen_mm.Corrupt', **corruption._asdict()))
     return cfg
 
@@ -98,9 +105,10 @@ def evaluate(model: BaseModel, corruption: Optional[Corruption]) -> dict[str, fl
 
 def is_possible(model: BaseModel, corruption: Corruption) -> bool:
     """Returns whether the network reads the modality, and can do without it if it is missing."""
-    if corruption.modality not in model.modalities:
+    if corruption.modality not in model.available_modalities:
         return False
-    return corruption.kind != 'missing' or (len(model.modalities) > 1 and not isinstance(model, FusionSegmentor))
+    others = len(model.available_modalities) > 1 and not isinstance(model, FusionSegmentor)
+    return corruption.kind != 'missing' or others
 
 
 def write_table(scores: dict[str, dict[str, dict]], corruptions: list[Corruption], path: Path) -> None:
@@ -114,8 +122,8 @@ def write_table(scores: dict[str, dict[str, dict]], corruptions: list[Corruption
 def draw_scores(scores: dict[str, dict[str, dict]], corruptions: list[Corruption], path: Path) -> None:
     """Plots the mean IoU of each network against the amount of each corruption."""
     kinds = list(dict.fromkeys(c[:2] for c in corruptions if c.kind != 'missing'))
-    figure = Figure((3 * -(-len(kinds) // 2), 5.5), layout='constrained')
-    axes = figure.subplots(2, -(-len(kinds) // 2), squeeze=False, sharey=True).flat
+    figure = Figure((3 * (len(kinds) // 2), 5.5), layout='constrained')
+    axes = figure.subplots(2, len(kinds) // 2, squeeze=False, sharey=True).flat  # a modality has four kinds
     for axis, (modality, kind) in zip(axes, kinds):
         for name, runs in scores.items():
             cases = [c for c in corruptions if c[:2] == (modality, kind) and str(c) in runs]
@@ -124,8 +132,6 @@ def draw_scores(scores: dict[str, dict[str, dict]], corruptions: list[Corruption
         axis.set_title(f'{modality}: {kind}', fontsize=9)
         axis.grid(alpha=0.3)
     handles, labels = axis.get_legend_handles_labels()
-    for axis in list(axes):
-        axis.set_axis_off()
     figure.legend(handles, labels, loc='outside upper center', ncols=len(labels))
     figure.supxlabel('amount', fontsize=9)
     figure.supylabel('mean IoU of the ensemble, %', fontsize=9)
@@ -163,14 +169,17 @@ def main() -> None:
     scores = {}
     for name, (cfg, checkpoint) in networks.items():
         # scores of another checkpoint or of other settings are not reused
-        run = f'{checkpoint} of {os.path.getmtime(checkpoint)}, {args.cfg_options}'
+        settings = hashlib.sha256(repr(cfg.to_dict()).encode()).hexdigest()
+        run = f'{checkpoint} of {os.path.getmtime(checkpoint)}, settings {settings[:16]}'
         scores[name] = known.setdefault(run, {})
         model = init_model(cfg, checkpoint)
         cases = {CLEAN: None, **{str(case): case for case in corruptions if is_possible(model, case)}}
         for number, (key, case) in enumerate(cases.items(), start=1):
             if key not in scores[name]:
                 scores[name][key] = {score: float(value) for score, value in evaluate(model, case).items()}
-                file.write_text(json.dumps(known, indent=1))
+                part = file.with_suffix('.part')
+                part.write_text(json.dumps(known, indent=1))
+                part.replace(file)
             print(f'{name} [{number}/{len(cases)}] {key}: mIoU {scores[name][key]["mIoU"]:.2f}', flush=True)
     write_table(scores, corruptions, args.out_dir / 'robustness.md')
     draw_scores(scores, corruptions, args.out_dir / 'robustness.png')
