@@ -1,7 +1,7 @@
 """Fusion baselines: early fusion at the input, and feature-level fusion after every stage of the backbones."""
 
 from itertools import combinations
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Union
 
 import torch
 from mmengine.model import BaseModule
@@ -21,7 +21,8 @@ class FusionSegmentor(CENSegmentor):
     """Baseline that fuses the modalities inside the network and has one output, named ``ensemble`` as in CEN.
 
     With ``fusion``, each modality has its own backbone without shared weights, and the maps of every stage are fused
-    before neck and head ("Concat", "Align." and "Self-Att." in the CEN paper). Without it, this is early fusion
+    before neck and head ("Concat", "Align." and "Self-Att." in the CEN paper). With ``per_modality_convs=False``, the
+    backbones share their convolutions, and can exchange channels as in CEN. Without ``fusion``, this is early fusion
     (Couprie et al., "Indoor semantic segmentation using depth information", ICLR 2013): one network whose first
     convolution takes the channels of all modalities. Its ImageNet weights are repeated M times and divided by M, as
     Carreira and Zisserman ("Quo vadis, action recognition?", CVPR 2017) repeat them over time.
@@ -31,6 +32,7 @@ class FusionSegmentor(CENSegmentor):
         decode_head: as in :class:`CENSegmentor`.
         data_preprocessor: as in :class:`CENSegmentor`.
         fusion: config of one of the fusion modules below. None: early fusion.
+        per_modality_convs: as in :class:`CENSegmentor`, for the backbones. None: True, unless this is early fusion.
         **kwargs: arguments of mmseg's EncoderDecoder.
 
     Raises:
@@ -40,7 +42,13 @@ class FusionSegmentor(CENSegmentor):
     stacked = ('backbone',)
 
     def __init__(
-        self, backbone: dict, decode_head: dict, data_preprocessor: dict, fusion: Optional[dict] = None, **kwargs
+        self,
+        backbone: dict,
+        decode_head: dict,
+        data_preprocessor: dict,
+        fusion: Optional[dict] = None,
+        per_modality_convs: Union[bool, str, None] = None,
+        **kwargs,
     ):
         if kwargs.get('available_modalities') or kwargs.get('modality_dropout'):
             raise ValueError('FusionSegmentor needs every modality: remove available_modalities and modality_dropout.')
@@ -50,7 +58,7 @@ class FusionSegmentor(CENSegmentor):
             decode_head,
             data_preprocessor,
             per_modality_norms=separate,
-            per_modality_convs=separate,
+            per_modality_convs=separate if per_modality_convs is None else per_modality_convs,
             **kwargs,
         )
         del self.ensemble
@@ -86,12 +94,14 @@ class FusionSegmentor(CENSegmentor):
         return {ENSEMBLE: self.decode_head(self.extract_feat(inputs))}
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
-        """Computes the losses of the head (``ensemble.loss_ce``, ..) and of the fusion module."""
+        """Computes the losses of the head (``ensemble.loss_ce``, ..) and of the fusion module, and the penalty."""
         maps = self.maps(inputs)
         features = self.decode(maps)
         logits = self.decode_head(features)
         losses = add_prefix(head_losses(self.decode_head, logits, data_samples), ENSEMBLE)
         losses.update(self._auxiliary_head_forward_train(features, data_samples))
+        if self.sparsity is not None:
+            losses['loss_sparsity'] = self.sparsity(self)
         return losses if self.fusion is None else {**losses, **self.fusion.loss(maps)}
 
 
