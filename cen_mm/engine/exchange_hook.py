@@ -118,7 +118,7 @@ class ExchangeHook(Hook):
                 'every modality',
                 'Channels that are below the threshold in every modality are replaced by each other: '
                 f'{", ".join(f"{count} in {name}" for name, count in counts.items())}. '
-                "Use sparsity.channels='parts', or reduce sparsity.loss_weight.",
+                "Use sparsity.channels='parts'; if it is set, reduce sparsity.loss_weight or the threshold.",
             )
 
     def _once(self, runner: Runner, kind: str, message: str) -> None:
