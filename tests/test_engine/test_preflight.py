@@ -356,7 +356,7 @@ def test_table_shows_what_is_trained(run_tool, make, data, tmp_path):
     assert f'unlabeled: {1 - used.mean():.1%} of all pixels' in log
     assert rows['optimizer'][:2] == ['0.008', '0']  # the last group: the exchanging norms
     assert rows['optimizer'][3] == str(2 * 2 * 240)  # scale and shift of two modalities
-    assert '8 exchanging layers with 120 channels; below the threshold of 0.02: rgb 0.0%, depth 0.0%' in log
+    assert '8 exchanging layers with 240 channels; below the threshold of 0.02: rgb 0.0%, depth 0.0%' in log
     assert '4 training samples, 2 validation samples; 2 iterations; input of 60x80 pixels (height x width)' in log
     assert 'effective batch: 6 = 2 samples x 1 processes x 3 accumulated iterations' in log
     assert 'weights: random' in log
