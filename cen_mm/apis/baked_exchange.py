@@ -1,7 +1,6 @@
 """The exchange with constant channels, for export: what is always replaced need not be computed."""
 
 import copy
-from contextlib import nullcontext
 from typing import Any, Optional, Sequence
 
 import torch
@@ -26,7 +25,7 @@ def bake_exchange(model: BaseModel) -> None:
             if isinstance(child, ExchangeNorm):
                 stacked = child.modalities == model.modalities  # else one norm for all modalities
                 names = model.available_modalities if stacked else child.modalities
-                with child.use_partial_statistics() if len(names) < len(child.modalities) else nullcontext():
+                with child.use_statistics(len(names)):
                     setattr(parent, name, BakedNorm(child, [child.modalities.index(each) for each in names]))
     for block in model.modules():
         if isinstance(block, (BasicBlock, Bottleneck)) and not getattr(block, 'with_plugins', False):

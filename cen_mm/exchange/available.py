@@ -41,8 +41,8 @@ def use_available_modalities(model: Any, available_modalities: Sequence[str], in
         with ExitStack() as stack:
             for layer in layers:
                 layer.available = [layer.modalities.index(name) for name in available_modalities]
-                if isinstance(layer, ExchangeNorm) and len(layer.available) < len(layer.modalities):
-                    stack.enter_context(layer.use_partial_statistics())
+                if isinstance(layer, ExchangeNorm):
+                    stack.enter_context(layer.use_statistics(len(layer.available)))
             yield
     finally:
         for layer in layers:

@@ -82,10 +82,11 @@ class ExchangeNorm(nn.Module):
             self.partial_mean, self.partial_var = _stack(self.norms, 'running_mean'), _stack(self.norms, 'running_var')
 
     @contextmanager
-    def use_partial_statistics(self) -> Iterator[None]:
-        """Uses the statistics for inputs with missing modalities, if there are any, while the context is active."""
+    def use_statistics(self, num_available: int) -> Iterator[None]:
+        """Uses the partial statistics, if there are any and modalities are missing, while the context is active."""
         full: list[tuple[Any, ...]] = []
-        if self.partial_mean is not None and self.partial_var is not None:
+        is_partial = num_available < len(self.modalities)
+        if is_partial and self.partial_mean is not None and self.partial_var is not None:
             for norm, mean, var in zip(self.norms, self.partial_mean, self.partial_var):
                 full.append((norm, norm.running_mean, norm.running_var))
                 norm.running_mean, norm.running_var = mean, var  # views: a training step updates the whole tensor

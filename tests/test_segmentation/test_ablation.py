@@ -98,6 +98,26 @@ def test_only_layers_that_match_are_copied_per_modality(tiny_model):
         tiny_model({'per_modality_convs': 'conv_dw'})
 
 
+def test_fusion_of_one_shared_backbone_has_its_maps_and_its_penalty(small, tiny_model):
+    """As in CEN, with the same weights; only the place of the fusion differs."""
+    cen = small('cen_refinenet_r18_rooms.py')[1].eval()
+    fused = {'backbone.base_channels': 16, 'decode_head.in_channels': 16, 'type': 'cen_mm.FusionSegmentor'}
+    fused['neck'] = dict(in_channels=WIDTHS, channels=16, top_channels=16)
+    fused['fusion'] = dict(type='cen_mm.ConcatFusion', in_channels=WIDTHS)
+    model = tiny_model({**fused, 'per_modality_convs': False}).eval()
+    assert not any(isinstance(module, PerModalityLayer) for module in model.modules())
+    for _, norm in exchanging_norms(cen):
+        for copied in norm.norms:
+            copied.weight.data.uniform_(0, 0.04)  # half of them are below the threshold
+    model.backbone.load_state_dict(cen.backbone.state_dict())
+    inputs = torch.randn(2, 6, 64, 64)
+    with torch.no_grad():
+        for got, want in zip(model.maps(inputs), cen.backbone(torch.cat(inputs.split(3, dim=1)))):
+            torch.testing.assert_close(got, want)
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, 64, 64)))) for _ in inputs]
+    assert torch.equal(model.loss(inputs, samples)['loss_sparsity'], cen.sparsity(cen))
+
+
 def test_module_that_cannot_be_copied_per_modality_raises_clear_error():
     with pytest.raises(ValueError, match='MultiheadAttention has both parameters and child layers'):
         make_per_modality(nn.Sequential(nn.MultiheadAttention(8, 2)), ['rgb', 'depth'])
