@@ -17,7 +17,7 @@ pytest.importorskip('mmagic')
 
 ROOT = Path(__file__).parents[2]
 BRANCHES = ('reshading', 'edge_texture', 'ensemble')
-CONFIGS = sorted((ROOT / 'configs').glob('cen_unet_*.py'))
+CONFIGS = sorted((ROOT / 'configs').glob('cen_unet_*.py')) + sorted((ROOT / 'configs/ablation/shade').glob('*.py'))
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -38,13 +38,20 @@ def test_config_builds(path, tmp_path):
 
 def test_train_and_test(run_tool, rooms, tmp_path):
     rooms = shutil.copytree(rooms, tmp_path / 'rooms')
-    config, work_dir = ROOT / 'configs/cen_unet_shade-texture2rgb_rooms.py', tmp_path / 'work'
+    config = ROOT / 'configs/cen_unet_shade-texture2rgb_rooms.py'
+    work_dir = tmp_path / config.stem / 'seed_0'
     options = ['--work-dir', work_dir, '--cfg-options', 'model.generator.base_channels=4', 'train_cfg.val_interval=2']
     for name in ('train', 'val', 'test'):
         dataset = f'{name}_dataloader.dataset.data_root={rooms}'
         options += [dataset, f'{name}_dataloader.num_workers=0', f'{name}_dataloader.persistent_workers=False']
 
-    run_tool('train.py', config, '--amp', *options, 'train_cfg.max_epochs=2', own_process=True)
+    command = ('analysis_tools/ablation.py', config, '--seeds', 0, '--work-dir', tmp_path, '--amp', *options[2:])
+    run_tool(*command, 'train_cfg.max_epochs=2')
+    rows = [json.loads(line) for line in next(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines()]
+    header, _, row = (line.strip('| \n').split(' | ') for line in (tmp_path / 'ablation.md').read_text().splitlines())
+    assert header[2:7] == ['reshading L1', 'edge_texture L1', 'ensemble L1', 'SSIM', 'FD-Lite0']
+    factors = {'reshading/L1': 100, 'edge_texture/L1': 100, 'L1': 100, 'SSIM': 100, 'FD-Lite0': 1}
+    assert row[2:7] == [f'{factor * rows[-1][key]:.2f}' for key, factor in factors.items()]
     last = torch.load(work_dir / 'epoch_2.pth')
     assert last['meta']['iter'] == 2
     for network in ('generators', 'discriminators'):

@@ -25,7 +25,9 @@ from mmengine.config import Config
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
 ENSEMBLE = 'ensemble'
-NO_BRANCHES = (ENSEMBLE, 'aAcc', 'exchanged', 'layers', 'minutes')
+# The score of every branch, its factor to %, and the further scores of the ensemble with their factors, by task
+TASKS = {'mIoU': (1, {'aAcc': 1}), 'L1': (100, {'SSIM': 100, 'FID': 1, 'FD-Lite0': 1})}
+NO_SCORES = ('exchanged', 'layers', 'minutes')
 Run = namedtuple('Run', 'config seed folder epochs')
 
 
@@ -33,18 +35,21 @@ def read_result(run: Run) -> dict[str, Any]:
     """Reads the results of a run.
 
     Returns:
-        Final scores (%), share of channels below the threshold in total (``exchanged``, %) and by layer (``layers``,
-        %), and ``minutes`` of training. Empty if the run is not finished. The minutes are the mean time per iteration
-        times the number of iterations, without validation and interruptions.
+        Final scores by column of the table, share of channels below the threshold in total (``exchanged``, %) and by
+        layer (``layers``, %), and ``minutes`` of training. Empty if the run is not finished. The minutes are the mean
+        time per iteration times the number of iterations, without validation and interruptions.
     """
     logs = sorted(run.folder.glob('*/vis_data/scalars.json'))  # one per start of the run, in order
     rows = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
-    training = [row for row in rows if 'loss' in row]
-    if not training or training[-1]['epoch'] < run.epochs or rows.index(training[-1]) > _last_index(rows, 'mIoU'):
+    training = [row for row in rows if any(key.startswith('loss') for key in row)]
+    score, last = max(((score, _last_index(rows, score)) for score in TASKS), key=lambda found: found[1])
+    if not training or training[-1]['epoch'] < run.epochs or rows.index(training[-1]) > last:
         return {}
-    scores = rows[_last_index(rows, 'mIoU')]
-    result = {key[: -len('/mIoU')]: value for key, value in scores.items() if key.endswith('/mIoU')}
-    result.update({ENSEMBLE: scores['mIoU'], 'aAcc': scores['aAcc']})
+    scores, (factor, others) = rows[last], TASKS[score]
+    branches = [key[: -len(f'/{score}')] for key in scores if key.endswith(f'/{score}')]
+    result = {f'{name} {score}': factor * scores[f'{name}/{score}'] for name in branches if name != ENSEMBLE}
+    result[f'{ENSEMBLE} {score}'] = factor * scores[score]
+    result.update({key: factor * scores[key] for key, factor in others.items() if key in scores})
     exchange = rows[_last_index(rows, 'exchange/')] if _last_index(rows, 'exchange/') >= 0 else {}
     shares = [value for key, value in exchange.items() if key.startswith('exchange/') and key.count('/') == 1]
     if shares:
@@ -71,33 +76,31 @@ def mean_std(values: list[float]) -> str:
 
 
 def write_table(results: dict[str, list[dict]], path: Path) -> None:
-    """Writes a table with one row per config. Scores and shares are in %."""
-    columns = _branches(results)
-    header = ['config', 'seeds', *(f'{name} mIoU' for name in columns), 'aAcc', 'exchanged', 'minutes']
-    lines = [header, ['---'] * len(header)]
+    """Writes a table with one row per config. IoU, accuracy, L1, SSIM and shares are in %."""
+    columns = [key for key in _columns(results) if key not in NO_SCORES]
+    columns += ['exchanged', 'minutes']
+    lines = [['config', 'seeds', *columns], ['---'] * (2 + len(columns))]
     for name, runs in results.items():
-        cells = (
-            mean_std([run[key] for run in runs if key in run]) for key in (*columns, 'aAcc', 'exchanged', 'minutes')
-        )
-        lines.append([name, str(len(runs)), *cells])
+        lines.append([name, str(len(runs)), *(mean_std([run[key] for run in runs if key in run]) for key in columns)])
     path.write_text(''.join(f'| {" | ".join(line)} |\n' for line in lines), encoding='utf-8')
 
 
-def _branches(results: dict[str, list[dict]]) -> list[str]:
-    """Returns the names of all branches, with the ensemble last."""
+def _columns(results: dict[str, list[dict]]) -> list[str]:
+    """Returns the names of all results: the scores of the branches first, then those of the ensemble, then others."""
     keys = dict.fromkeys(key for runs in results.values() for run in runs for key in run)
-    return [key for key in keys if key not in NO_BRANCHES] + [ENSEMBLE]
+    return sorted(keys, key=lambda key: key.startswith(ENSEMBLE) + 2 * (' ' not in key))
 
 
 def draw(results: dict[str, list[dict]], path: Path) -> None:
-    """Plots the mean IoU of the branches and the ensemble, the latter with its standard deviation, per config."""
+    """Plots the scores of the branches and the ensemble, the latter with its standard deviation, per config."""
     figure = Figure(figsize=(8, 1.5 + 0.35 * len(results)), layout='constrained')
     axis = figure.subplots()
-    for name in _branches(results):
+    columns = [key for key in _columns(results) if ' ' in key]
+    for name in columns:
         scores = {i: [run[name] for run in runs if name in run] for i, runs in enumerate(results.values())}
         scores = {i: values for i, values in scores.items() if values}
         means, rows = [mean(values) for values in scores.values()], list(scores)
-        if name == ENSEMBLE:
+        if name.startswith(ENSEMBLE):
             errors = [stdev(values) if len(values) > 1 else 0 for values in scores.values()]
             axis.errorbar(means, rows, xerr=errors, fmt='o', color='black', capsize=3, label=name, zorder=3)
         else:
@@ -105,13 +108,14 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
     axis.set_yticks(range(len(results)), results)
     axis.invert_yaxis()
     axis.grid(axis='x', alpha=0.3)
-    axis.set(xlabel='mean IoU, % (bar: standard deviation over seeds)')
+    axis.set(xlabel=f'{columns[-1].split()[-1]}, % (bar: standard deviation over seeds)')
     axis.legend(fontsize=8)
     figure.savefig(path, dpi=100)
 
 
 def draw_exchange(results: dict[str, list[dict]], path: Path) -> None:
-    """Plots the mean IoU of the ensemble against the share of replaced channels, and this share in each layer."""
+    """Plots the score of the ensemble against the share of replaced channels, and this share in each layer."""
+    column = [key for key in _columns(results) if key.startswith(ENSEMBLE)][-1]
     results = {name: [run for run in runs if 'layers' in run] for name, runs in results.items()}
     results = {name: runs for name, runs in results.items() if runs}
     if not results:
@@ -119,8 +123,8 @@ def draw_exchange(results: dict[str, list[dict]], path: Path) -> None:
     figure = Figure(figsize=(12, 3.5 + 0.2 * len(results)), layout='constrained')
     scatter, heat = figure.subplots(1, 2)
     for name, runs in results.items():
-        scatter.scatter([run['exchanged'] for run in runs], [run[ENSEMBLE] for run in runs], label=name)
-    scatter.set(xlabel='replaced channels, %', ylabel='mean IoU of the ensemble, %')
+        scatter.scatter([run['exchanged'] for run in runs], [run[column] for run in runs], label=name)
+    scatter.set(xlabel='replaced channels, %', ylabel=f'{column}, %')
     scatter.grid(alpha=0.3)
     scatter.legend(fontsize=8)
     layers = list(dict.fromkeys(layer for runs in results.values() for run in runs for layer in run['layers']))
