@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..exchange import ExchangeNorm
+from ..exchange.available import available_indices
 from ..exchange.exchange import exchange_parts, split_modalities
 
 
@@ -23,10 +24,10 @@ def bake_exchange(model: BaseModel) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, ExchangeNorm):
-                stacked = child.modalities == model.modalities  # else one norm for all modalities
-                names = model.available_modalities if stacked else child.modalities
-                with child.use_statistics(len(names)):
-                    setattr(parent, name, BakedNorm(child, [child.modalities.index(each) for each in names]))
+                stacked = set(model.modalities) <= set(child.modalities)  # else one norm for all modalities
+                indices = available_indices(child.modalities, model.available_modalities) if stacked else [0]
+                with child.use_statistics(len(indices)):
+                    setattr(parent, name, BakedNorm(child, indices))
     for block in model.modules():
         if isinstance(block, (BasicBlock, Bottleneck)) and not getattr(block, 'with_plugins', False):
             skip_replaced_channels(block, 'conv1', block.norm1_name, 'conv2')

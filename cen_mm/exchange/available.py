@@ -5,7 +5,7 @@ from typing import Any, Iterator, Sequence
 
 from torch import Tensor
 
-from .ensemble import Ensemble
+from .ensemble import FEATURE_ENSEMBLE, Ensemble
 from .norm import ExchangeNorm
 from .per_modality import PerModalityLayer
 
@@ -36,17 +36,23 @@ def use_available_modalities(model: Any, available_modalities: Sequence[str], in
             f'{3 * len(available_modalities)}: pass three channels per available modality and none for the others.'
         )
     kinds = (ExchangeNorm, PerModalityLayer, Ensemble)
-    layers = [layer for layer in model.modules() if isinstance(layer, kinds) and layer.modalities == model.modalities]
+    layers = [m for m in model.modules() if isinstance(m, kinds) and set(model.modalities) <= set(m.modalities)]
     try:
         with ExitStack() as stack:
             for layer in layers:
-                layer.available = [layer.modalities.index(name) for name in available_modalities]
+                layer.available = available_indices(layer.modalities, available_modalities)
                 if isinstance(layer, ExchangeNorm):
                     stack.enter_context(layer.use_statistics(len(layer.available)))
             yield
     finally:
         for layer in layers:
             layer.available = None
+
+
+def available_indices(names: Sequence[str], available_modalities: Sequence[str]) -> list[int]:
+    """Indices of what is in the batch among the ``names`` in a layer: the modalities, and their feature ensemble."""
+    has_ensemble = FEATURE_ENSEMBLE in names and len(available_modalities) > 1
+    return [names.index(name) for name in (*available_modalities, *[FEATURE_ENSEMBLE] * has_ensemble)]
 
 
 def check_available_modalities(available_modalities: Sequence[str], modalities: Sequence[str]) -> None:

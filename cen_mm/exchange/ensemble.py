@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .exchange import split_modalities
 
 ENSEMBLE = 'ensemble'
+FEATURE_ENSEMBLE = '_ensemble'  # its name among the modalities of layers that also run on the mean of the features
 
 
 class Ensemble(nn.Module):
@@ -32,6 +33,15 @@ class Ensemble(nn.Module):
         """Names of the modalities in the batch."""
         return self.modalities if self.available is None else tuple(self.modalities[i] for i in self.available)
 
+    @property
+    def decoded(self) -> tuple[str, ...]:
+        """Names of what the decoder runs on, in the order in which it is stacked."""
+        return self.names
+
+    def add_to(self, x: Tensor) -> Tensor:
+        """Completes stacked maps, ``(M * B, ...)``, with what else the decoder runs on: nothing."""
+        return x
+
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Splits the stacked outputs and adds their ensemble.
 
@@ -41,14 +51,43 @@ class Ensemble(nn.Module):
         Returns:
             ``{'rgb': .., 'depth': .., 'ensemble': ..}``, each ``(B, ...)``.
         """
-        branches = dict(zip(self.names, split_modalities(x, len(self.names))))
+        branches = split_modalities(x, len(self.names))
+        ensemble = self.weighted_mean([branch.detach() for branch in branches])
+        return {**dict(zip(self.names, branches)), ENSEMBLE: ensemble}
+
+    def weighted_mean(self, parts: Sequence[Tensor]) -> Tensor:
+        """Computes the mean of one tensor per modality in the batch, ``(B, ...)``, with weights softmax(alpha)."""
         alpha: Tensor = self.alpha
         if self.available is not None:  # an index by a list would be copied to the GPU
             alpha = torch.stack([alpha[i] for i in self.available])
         # In the precision of alpha: its gradient is a sum over all pixels, which overflows in float16.
-        dtype = torch.promote_types(x.dtype, alpha.dtype)
-        weighted = [w * branch.detach().to(dtype) for w, branch in zip(alpha.softmax(0), branches.values())]
-        return {**branches, ENSEMBLE: sum(weighted[1:], weighted[0])}
+        dtype = torch.promote_types(parts[0].dtype, alpha.dtype)
+        weighted = [w * part.to(dtype) for w, part in zip(alpha.softmax(0), parts)]
+        return sum(weighted[1:], weighted[0])
+
+
+class FeatureEnsemble(Ensemble):
+    """Ensemble that is decoded from the weighted mean of the branches' feature maps, instead of that of their outputs.
+
+    It runs through the decoder as one more branch, without parameters of its own but norms, and its loss trains the
+    whole network. It is not in the paper. If only one modality is in the batch, the ensemble is its branch.
+    """
+
+    @property
+    def decoded(self) -> tuple[str, ...]:
+        return (*self.names, FEATURE_ENSEMBLE) if len(self.names) > 1 else self.names
+
+    def add_to(self, x: Tensor) -> Tensor:
+        """Appends the mean of stacked maps: ``(M * B, ...)``, modality-major, becomes ``((M + 1) * B, ...)``."""
+        if len(self.decoded) == len(self.names):
+            return x
+        mean = self.weighted_mean(split_modalities(x, len(self.names)))
+        return torch.cat([x, mean.to(x.dtype)])
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Splits stacked outputs of the decoder, ``((M + 1) * B, ...)``, into the branches and their ensemble."""
+        outputs = split_modalities(x, len(self.decoded))
+        return {**dict(zip(self.names, outputs)), ENSEMBLE: outputs[-1]}
 
 
 def check_modalities(modalities: Sequence[str]) -> None:

@@ -36,7 +36,8 @@ class FusionSegmentor(CENSegmentor):
         **kwargs: arguments of mmseg's EncoderDecoder.
 
     Raises:
-        ValueError: if ``available_modalities`` or ``modality_dropout`` is set, as every modality is needed.
+        ValueError: if ``available_modalities`` or ``modality_dropout`` is set, as every modality is needed, or
+            ``feature_ensemble``, as there are no branches.
     """
 
     stacked = ('backbone',)
@@ -52,6 +53,8 @@ class FusionSegmentor(CENSegmentor):
     ):
         if kwargs.get('available_modalities') or kwargs.get('modality_dropout'):
             raise ValueError('FusionSegmentor needs every modality: remove available_modalities and modality_dropout.')
+        if kwargs.get('feature_ensemble'):
+            raise ValueError('FusionSegmentor has no branches: remove feature_ensemble, or use a CENSegmentor.')
         separate = fusion is not None
         super().__init__(
             backbone,

@@ -17,6 +17,7 @@ from ..exchange import (
     ENSEMBLE,
     Ensemble,
     ExchangeNorm,
+    FeatureEnsemble,
     PerModalityLayer,
     SparsityPenalty,
     check_available_modalities,
@@ -50,6 +51,10 @@ class CENSegmentor(EncoderDecoder):
         per_modality_convs: whether each modality also has its own copy of all other layers (an ablation in the
             paper), or a regular expression: the layers whose names match (``re.search``) are not shared, such as
             ``'conv_stem|conv_dw'``, the first and the depthwise convolutions of timm's EfficientNet.
+        feature_ensemble: whether neck and head compute the ensemble from the weighted mean of the backbone's maps, as
+            one more branch (not in the paper). False: the ensemble is the weighted mean of the branches' logits.
+        branch_loss_weight: factor of the losses of the branches, beside that of the ensemble. Below 1, a feature
+            ensemble gains, and the branches alone lose. The paper's ensemble trains alpha only, so keep 1 with it.
         available_modalities: names of the available modalities; the pipeline does not need to pack the others. None:
             all.
         modality_dropout: probability of dropping one random modality per training step; in eval mode, none is dropped.
@@ -73,6 +78,8 @@ class CENSegmentor(EncoderDecoder):
         sparsity: Optional[dict] = None,
         per_modality_norms: bool = True,
         per_modality_convs: Union[bool, str] = False,
+        feature_ensemble: bool = False,
+        branch_loss_weight: float = 1.0,
         available_modalities: Optional[Sequence[str]] = None,
         modality_dropout: float = 0.0,
         **kwargs,
@@ -89,22 +96,25 @@ class CENSegmentor(EncoderDecoder):
         with explain_unexpected_keys(dict(kwargs, backbone=backbone, decode_head=decode_head)):
             super().__init__(backbone, decode_head, data_preprocessor=data_preprocessor, **kwargs)
         self.adapter = ChannelAdapter(channels)
+        is_of_features = feature_ensemble and len(modalities) > 1
+        self.ensemble = FeatureEnsemble(modalities) if is_of_features else Ensemble(modalities)
         num_maps = getattr(getattr(self, 'neck', None), 'num_maps', None)
         check_auxiliary_heads(self.auxiliary_heads.values(), num_maps)
         for name, part in self.named_children():
             if name in self.stacked:
-                make_multimodal(part, owners)
+                names = modalities if name == 'backbone' else self.ensemble.decoded
+                make_multimodal(part, names if per_modality_norms else owners)
                 if per_modality_convs:
                     layers = per_modality_convs if isinstance(per_modality_convs, str) else ''
-                    make_per_modality(part, modalities, layers, f'{name}.')
+                    make_per_modality(part, names, layers, f'{name}.')
         if per_modality_convs and not any(isinstance(module, PerModalityLayer) for module in self.modules()):
             raise ValueError(
                 f'per_modality_convs={per_modality_convs!r} matches no layer with parameters: give a regular '
                 "expression for the names in model.named_modules(), such as 'backbone.conv1'."
             )
-        self.ensemble = Ensemble(modalities)
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
         self.available_modalities = tuple(settings)
+        self.branch_loss_weight = branch_loss_weight
         self.modality_dropout = modality_dropout
         if not 0 <= modality_dropout <= 1:
             raise ValueError(f'modality_dropout={modality_dropout} is not a probability: use a number from 0 to 1.')
@@ -115,7 +125,7 @@ class CENSegmentor(EncoderDecoder):
             )
         if 0 < modality_dropout < 1:  # with 1, no training step has all modalities
             for module in self.modules():
-                if isinstance(module, ExchangeNorm) and module.modalities == self.modalities:
+                if isinstance(module, ExchangeNorm) and set(self.modalities) <= set(module.modalities):
                     module.keep_partial_statistics()
         self.to(memory_format=torch.channels_last)  # faster convolutions, above all in bfloat16 on the CPU
 
@@ -150,9 +160,14 @@ class CENSegmentor(EncoderDecoder):
         return self.ensemble.modalities
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Computes the feature maps of the neck, each ``(M * B, C_i, H_i, W_i)``, from inputs ``(B, 3M, H, W)``."""
+        """Computes the feature maps of the neck, each ``(M * B, C_i, H_i, W_i)``, from inputs ``(B, 3M, H, W)``.
+
+        With ``feature_ensemble``, they are ``((M + 1) * B, C_i, H_i, W_i)``.
+        """
         stacked = stack_modalities(inputs, len(self.ensemble.names))
-        return super().extract_feat(stacked.contiguous(memory_format=torch.channels_last))
+        maps = self.backbone(stacked.contiguous(memory_format=torch.channels_last))
+        maps = tuple(self.ensemble.add_to(x) for x in maps)
+        return self.neck(maps) if self.with_neck else maps
 
     def branches(self, inputs: Tensor, available_modalities: Optional[Sequence[str]] = None) -> dict[str, Tensor]:
         """Computes the logits of every branch and of the ensemble, before they are resized.
@@ -194,8 +209,11 @@ class CENSegmentor(EncoderDecoder):
         with use_available_modalities(self, names, inputs):
             features = self.extract_feat(inputs)
             for name, logits in self.ensemble(self.decode_head(features)).items():
-                losses.update(add_prefix(head_losses(self.decode_head, logits, data_samples), name))
-            losses.update(self._auxiliary_head_forward_train(features, data_samples * len(names)))
+                weight = 1.0 if name == ENSEMBLE else self.branch_loss_weight
+                for key, value in head_losses(self.decode_head, logits, data_samples).items():
+                    losses[f'{name}.{key}'] = weight * value if 'loss' in key else value
+            samples = data_samples * len(self.ensemble.decoded)
+            losses.update(self._auxiliary_head_forward_train(features, samples))
         if self.sparsity is not None:
             losses['loss_sparsity'] = self.sparsity(self)
         return losses
