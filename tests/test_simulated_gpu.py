@@ -87,6 +87,9 @@ CASES = {
         config, 'cen_refinenet_r18_rooms_rgb-depth-normal.py', modality_dropout=1.0
     ),
     'auxiliary head': lambda config: segmentation(config, 'cen_deeplabv3plus_r50_nyudv2.py'),
+    'feature ensemble and auxiliary head': lambda config: segmentation(
+        config, 'cen_deeplabv3plus_r50_nyudv2.py', feature_ensemble=True, branch_loss_weight=0.25
+    ),
     'translation': translation,
 }
 
