@@ -36,8 +36,8 @@ class FusionSegmentor(CENSegmentor):
         **kwargs: arguments of mmseg's EncoderDecoder.
 
     Raises:
-        ValueError: if ``available_modalities`` or ``modality_dropout`` is set, as every modality is needed, or
-            ``feature_ensemble``, as there are no branches.
+        ValueError: if an option of missing modalities or of branches is set (``available_modalities``,
+            ``modality_dropout``, ``feature_ensemble``, ``branch_loss_weight``).
     """
 
     stacked = ('backbone',)
@@ -51,10 +51,10 @@ class FusionSegmentor(CENSegmentor):
         per_modality_convs: Union[bool, str, None] = None,
         **kwargs,
     ):
-        if kwargs.get('available_modalities') or kwargs.get('modality_dropout'):
-            raise ValueError('FusionSegmentor needs every modality: remove available_modalities and modality_dropout.')
-        if kwargs.get('feature_ensemble'):
-            raise ValueError('FusionSegmentor has no branches: remove feature_ensemble, or use a CENSegmentor.')
+        options = ('available_modalities', 'modality_dropout', 'feature_ensemble', 'branch_loss_weight')
+        refused = [name for name in options if kwargs.get(name)]
+        if refused:
+            raise ValueError(f'FusionSegmentor needs every modality and has no branches: remove {", ".join(refused)}.')
         separate = fusion is not None
         super().__init__(
             backbone,

@@ -1,5 +1,6 @@
 """The segmentor, which runs one network on all modalities and returns one output per branch."""
 
+import math
 from typing import Optional, Sequence, Union
 
 import numpy as np
@@ -64,7 +65,8 @@ class CENSegmentor(EncoderDecoder):
 
     Raises:
         ValueError: for unknown available modalities, a ``per_modality_convs`` that matches no layer, a
-            ``modality_dropout`` outside [0, 1], or ``modality_dropout`` together with activation checkpointing.
+            ``modality_dropout`` outside [0, 1], a negative ``branch_loss_weight``, or ``modality_dropout`` together with
+            activation checkpointing.
         TypeError: if a part has keys that its class does not take.
     """
 
@@ -116,6 +118,8 @@ class CENSegmentor(EncoderDecoder):
         self.available_modalities = tuple(settings)
         self.branch_loss_weight = branch_loss_weight
         self.modality_dropout = modality_dropout
+        if not 0 <= branch_loss_weight < math.inf:
+            raise ValueError(f'branch_loss_weight={branch_loss_weight} is not a weight: use a number of 0 or more.')
         if not 0 <= modality_dropout <= 1:
             raise ValueError(f'modality_dropout={modality_dropout} is not a probability: use a number from 0 to 1.')
         if modality_dropout and any(getattr(module, 'with_cp', False) for module in self.modules()):
