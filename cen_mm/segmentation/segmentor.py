@@ -64,9 +64,8 @@ class CENSegmentor(EncoderDecoder):
             logits to the image: ``'bilinear'`` (mmseg, the default) or ``'bicubic'`` (the authors' evaluation).
 
     Raises:
-        ValueError: for unknown available modalities, a ``per_modality_convs`` that matches no layer, a
-            ``modality_dropout`` outside [0, 1], a negative ``branch_loss_weight``, or ``modality_dropout`` together with
-            activation checkpointing.
+        ValueError: for unknown available modalities, a ``per_modality_convs`` that matches no layer, a negative
+            ``branch_loss_weight``, a ``modality_dropout`` outside [0, 1], or together with activation checkpointing.
         TypeError: if a part has keys that its class does not take.
     """
 
