@@ -72,8 +72,9 @@ def list_modalities(cfg: Config) -> list[str]:
 
 def find_thresholds(model: dict) -> set[float]:
     """The threshold of the exchanging norms; none if the config switches the exchange off."""
-    part = model['backbone'] if 'backbone' in model else model['generator']
-    return set() if part.get('exchange', '') is None else {part.get('threshold', 0.02)}
+    if 'backbone' not in model:
+        return {model['generator']['threshold']}
+    return set() if model['backbone'].get('exchange', '') is None else {model['backbone'].get('threshold', 0.02)}
 
 
 @pytest.fixture

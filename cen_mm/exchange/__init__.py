@@ -2,7 +2,7 @@
 
 from .available import check_available_modalities, use_available_modalities
 from .convert import make_multimodal
-from .ensemble import ENSEMBLE, FEATURE_ENSEMBLE, Ensemble, FeatureEnsemble, check_modalities
+from .ensemble import ENSEMBLE, Ensemble, FeatureEnsemble, check_modalities
 from .exchange import channel_exchange, stack_modalities
 from .norm import ExchangeNorm, exchanging_norms
 from .per_modality import PerModalityLayer, make_per_modality
@@ -10,7 +10,6 @@ from .sparsity import SparsityPenalty
 
 __all__ = [
     'ENSEMBLE',
-    'FEATURE_ENSEMBLE',
     'Ensemble',
     'ExchangeNorm',
     'FeatureEnsemble',
