@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..exchange import ExchangeNorm
-from ..exchange.available import available_indices
+from ..exchange.available import available_indices, is_per_modality
 from ..exchange.exchange import exchange_parts, split_modalities
 
 
@@ -24,8 +24,9 @@ def bake_exchange(model: BaseModel) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, ExchangeNorm):
-                stacked = set(model.modalities) <= set(child.modalities)  # else one norm for all modalities
-                indices = available_indices(child.modalities, model.available_modalities) if stacked else [0]
+                indices = [0]
+                if is_per_modality(child, model.modalities):
+                    indices = available_indices(child.modalities, model.available_modalities)
                 with child.use_statistics(len(indices)):
                     setattr(parent, name, BakedNorm(child, indices))
     for block in model.modules():

@@ -36,7 +36,7 @@ def use_available_modalities(model: Any, available_modalities: Sequence[str], in
             f'{3 * len(available_modalities)}: pass three channels per available modality and none for the others.'
         )
     kinds = (ExchangeNorm, PerModalityLayer, Ensemble)
-    layers = [m for m in model.modules() if isinstance(m, kinds) and set(model.modalities) <= set(m.modalities)]
+    layers = [m for m in model.modules() if isinstance(m, kinds) and is_per_modality(m, model.modalities)]
     try:
         with ExitStack() as stack:
             for layer in layers:
@@ -47,6 +47,11 @@ def use_available_modalities(model: Any, available_modalities: Sequence[str], in
     finally:
         for layer in layers:
             layer.available = None
+
+
+def is_per_modality(layer: Any, modalities: Sequence[str]) -> bool:
+    """Whether a layer has a part for each modality, not one for all of them."""
+    return set(modalities) <= set(layer.modalities)
 
 
 def available_indices(names: Sequence[str], available_modalities: Sequence[str]) -> list[int]:

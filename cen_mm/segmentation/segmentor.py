@@ -27,6 +27,7 @@ from ..exchange import (
     stack_modalities,
     use_available_modalities,
 )
+from ..exchange.available import is_per_modality
 from ..registry import MODELS
 from .adapter import ChannelAdapter
 from .checks import check_auxiliary_heads, check_backbone, check_decode_head, explain_unexpected_keys
@@ -128,7 +129,7 @@ class CENSegmentor(EncoderDecoder):
             )
         if 0 < modality_dropout < 1:  # with 1, no training step has all modalities
             for module in self.modules():
-                if isinstance(module, ExchangeNorm) and set(self.modalities) <= set(module.modalities):
+                if isinstance(module, ExchangeNorm) and is_per_modality(module, self.modalities):
                     module.keep_partial_statistics()
         self.to(memory_format=torch.channels_last)  # faster convolutions, above all in bfloat16 on the CPU
 
