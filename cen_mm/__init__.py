@@ -8,4 +8,4 @@ from .compat import config_path
 
 __all__ = ['config_path']
 
-__version__ = '0.2.0'
+__version__ = '0.3.0.dev0'

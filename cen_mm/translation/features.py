@@ -42,8 +42,8 @@ def fetch(path: str, url: str) -> str:
     if failures:
         raise FileNotFoundError(
             f'The weights file {path} does not exist and cannot be downloaded ({failures[0]}). Save {url} as {path}, '
-            "or set features=dict(type='cen_mm.EfficientNetLite0') and lpips=None, which need no download, in "
-            'val_evaluator and test_evaluator.'
+            "or set features=dict(_delete_=True, type='cen_mm.EfficientNetLite0') and lpips=None, which need no "
+            'download, in val_evaluator and test_evaluator.'
         )
     return path
 

@@ -87,7 +87,8 @@ def test_tools_of_mmseg_for_confusion_matrix_and_logs(train, run_tool, tmp_path,
     import mmseg
 
     _, work_dir = train('train_cfg = dict(max_epochs=2, val_interval=1)\n')
-    run_tool('test.py', tmp_path / 'config.py', work_dir / 'epoch_2.pth', '--out', tmp_path / 'out')
+    test = ('test.py', tmp_path / 'config.py', work_dir / 'epoch_2.pth')
+    run_tool(*test, '--out', tmp_path / 'out', '--work-dir', tmp_path / 'test')
     tools = Path(mmseg.__file__).parent / '.mim/tools/analysis_tools'
     arguments = [str(tools / 'confusion_matrix.py'), str(tmp_path / 'config.py'), str(tmp_path / 'out'), str(tmp_path)]
     monkeypatch.setattr(sys, 'argv', arguments)

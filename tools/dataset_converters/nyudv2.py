@@ -6,8 +6,8 @@ The output folder contains rgb/NNNNNN.png, masks/NNNNNN.png, depth/NNNNNN.png, t
 number of the image in the .mat file, starting at 1. Masks contain classes 0 to 39, and 255 for unlabeled pixels.
 Depth is in-painted and 16-bit, with 5000 depth units per meter. The command is resumable.
 
---crop cuts image, label and depth in the same way, so that they stay aligned. AlignToLabel, which takes the center of
-an image whose label is smaller, then changes nothing. Its values:
+--crop cuts image, label and depth in the same way, so that they stay aligned. LoadLabels(crop_to_label=True), which
+takes the center of an image whose label is smaller, then changes nothing. Its values:
   none    the whole image, 640x480
   border  the central 625x468: without the white border, like the data that the authors use
   valid   561x427, rows 45 to 471 and columns 41 to 601 (starting at 1): the region in which the projected depth is

@@ -30,7 +30,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 # Both files are downloaded if they do not exist. Without a network connection, use
-# features=dict(type='cen_mm.EfficientNetLite0') and lpips=None, which need neither.
+# features=dict(_delete_=True, type='cen_mm.EfficientNetLite0') and lpips=None, which need neither.
 val_evaluator = dict(
     type='cen_mm.TranslationMetric',
     features=dict(type='cen_mm.InceptionV3', weights='checkpoints/weights-inception-2015-12-05-6726825d.pth'),
