@@ -41,7 +41,8 @@ def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     args = parser.parse_args()
     if not args.verbose:
         warnings.filterwarnings('ignore', module=DEPENDENCIES)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    # mmengine reads LOCAL_RANK, which Open MPI names differently.
+    os.environ.setdefault('LOCAL_RANK', os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', str(args.local_rank)))
     set_up_process(args.launcher, tune_memory=not args.no_memory_tuning)
     return args
 
@@ -61,7 +62,8 @@ def read_config(args: argparse.Namespace) -> Config:
         cfg.sync_bn = None  # torch's synchronized batch norm needs GPUs
     else:
         for phase in ('train', 'val', 'test'):  # batches are copied to the GPU while it computes
-            cfg.get(f'{phase}_dataloader', {}).setdefault('pin_memory', True)
+            if loader := cfg.get(f'{phase}_dataloader'):
+                loader.setdefault('pin_memory', True)
     return cfg
 
 

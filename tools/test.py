@@ -8,8 +8,9 @@ import mmengine
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from cen_mm.apis import ExportError, use_exported
+from cen_mm.apis import use_exported
 from cen_mm.apis.exported import SUFFIXES
+from cen_mm.engine import is_check
 
 
 def parse_args() -> argparse.Namespace:
@@ -76,6 +77,8 @@ def main() -> None:
     if args.show or args.show_dir:
         draw_images(cfg, args)
     if args.tta:
+        if not (cfg.get('tta_pipeline') and cfg.get('tta_model')):
+            raise SystemExit(f'--tta needs tta_model and tta_pipeline in {args.config}: add them, or remove --tta.')
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
@@ -83,16 +86,18 @@ def main() -> None:
         cfg.default_hooks.visualization.out_dir = str(Path(args.out).absolute())
     elif args.out is not None:
         cfg.test_evaluator.output_dir = args.out
-    runner = command_line.build_runner(cfg, args)
-    if is_exported:
-        model = runner.model
-        while hasattr(model, 'module'):  # distributed, test-time augmentation
-            model = model.module
-        try:
+    try:
+        runner = command_line.build_runner(cfg, args)
+        if is_exported:
+            model = runner.model
+            while hasattr(model, 'module'):  # distributed, test-time augmentation
+                model = model.module
             use_exported(model, args.checkpoint)
-        except ExportError as error:
-            raise SystemExit(f'test.py: {error}') from None
-    runner.test()
+        runner.test()
+    except Exception as error:
+        if not is_check(error):
+            raise
+        raise SystemExit(str(error)) from None
     write_details(runner, cfg, args)
     if args.show_dir and runner.rank == 0:
         print(f'images: {Path(args.show_dir, runner.timestamp).absolute()}')

@@ -51,16 +51,16 @@ def default_amp_dtype() -> Optional[str]:
 def enable_amp(optim_wrapper: dict, dtype: str) -> None:
     """Switches the config of an optimizer wrapper to mixed precision, in place.
 
-    A config without a ``type`` contains one optimizer wrapper per network; all of them are switched.
+    A config without an ``optimizer`` contains one optimizer wrapper per network; all of them are switched.
     """
-    if 'type' not in optim_wrapper:
-        for network in ('generators', 'discriminators'):
-            enable_amp(optim_wrapper[network], dtype)
+    if 'optimizer' not in optim_wrapper:
+        for wrapper in optim_wrapper.values():
+            if isinstance(wrapper, dict):
+                enable_amp(wrapper, dtype)
         return
-    if optim_wrapper['type'] != 'OptimWrapper':
-        raise SystemExit(
-            f"--amp needs optim_wrapper.type='OptimWrapper', but it is {optim_wrapper['type']!r}: remove --amp."
-        )
+    kind = optim_wrapper.get('type', 'OptimWrapper')
+    if kind != 'OptimWrapper':
+        raise SystemExit(f"--amp needs optim_wrapper.type='OptimWrapper', but it is {kind!r}: remove --amp.")
     if dtype == 'float16':
         optim_wrapper.update(type='AmpOptimWrapper', dtype=dtype, loss_scale='dynamic')
     else:

@@ -54,8 +54,8 @@ class BakedNorm(nn.Module):
     def __init__(self, norm: ExchangeNorm, indices: Sequence[int]):
         super().__init__()
         self.num_modalities, self.act, self.channel_dim = len(indices), norm.act, norm.channel_dim
-        replaced = norm.replaced[list(indices)]
-        self.register_buffer('replaced', replaced if replaced.any() else None)
+        replaced = None if norm.threshold is None else norm.replaced[list(indices)]  # others may have no scales
+        self.register_buffer('replaced', replaced if replaced is not None and replaced.any() else None)
         norms: list[Any] = [norm.norms[i] for i in indices]
         self.is_affine = all(isinstance(n, _BatchNorm) and n.affine and n.track_running_stats for n in norms)
         if self.is_affine:

@@ -43,15 +43,18 @@ class ExchangeHook(Hook):
         """Checks the model wrapper, and warns if most channels are below the threshold before the first step.
 
         Raises:
-            ValueError: if modalities are dropped in several processes without ``find_unused_parameters``.
+            ValueError: if several processes train on a part of the modalities without ``find_unused_parameters``.
         """
-        drops = is_model_wrapper(runner.model) and getattr(runner.model.module, 'modality_dropout', 0)
-        if drops and not getattr(runner.model, 'find_unused_parameters', True):
-            raise ValueError(
-                'model.modality_dropout leaves the norms of the dropped modality without gradients, for which '
-                'several processes would wait: set find_unused_parameters=True in the config (in model_wrapper_cfg, '
-                'if there is one).'
-            )
+        if is_model_wrapper(runner.model) and not getattr(runner.model, 'find_unused_parameters', True):
+            model = runner.model.module
+            option = 'modality_dropout' if getattr(model, 'modality_dropout', 0) else 'available_modalities'
+            available, modalities = (getattr(model, name, None) for name in ('available_modalities', 'modalities'))
+            if option == 'modality_dropout' or available != modalities:
+                raise ValueError(
+                    f'model.{option} leaves the norms of a missing modality without gradients, for which several '
+                    'processes would wait: set find_unused_parameters=True in the config (in model_wrapper_cfg, if '
+                    'there is one).'
+                )
         norms = self._norms(runner)
         if runner.iter == 0 and norms:
             replaced = torch.cat([norm.replaced.flatten() for norm in norms.values()]).float().mean()

@@ -3,7 +3,8 @@
 from contextlib import ExitStack, contextmanager
 from typing import Any, Iterator, Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from .ensemble import FEATURE_ENSEMBLE, Ensemble
 from .norm import ExchangeNorm
@@ -24,7 +25,8 @@ def use_available_modalities(model: Any, available_modalities: Sequence[str], in
         inputs: images of the P available modalities, ``(B, 3P, H, W)``; only their shape is checked.
 
     Raises:
-        ValueError: if the model does not have one of the modalities, or the number of channels is not 3P.
+        ValueError: if the model does not have one of the modalities, the number of channels is not 3P, or the model
+            trains with activation checkpointing.
     """
     if tuple(available_modalities) == model.modalities:
         yield
@@ -35,6 +37,8 @@ def use_available_modalities(model: Any, available_modalities: Sequence[str], in
             f'The input has {inputs.shape[1]} channels, but available_modalities={list(available_modalities)} needs '
             f'{3 * len(available_modalities)}: pass three channels per available modality and none for the others.'
         )
+    if model.training and torch.is_grad_enabled():
+        check_no_checkpointing(model)
     kinds = (ExchangeNorm, PerModalityLayer, Ensemble)
     layers = [m for m in model.modules() if isinstance(m, kinds) and is_per_modality(m, model.modalities)]
     try:
@@ -47,6 +51,17 @@ def use_available_modalities(model: Any, available_modalities: Sequence[str], in
     finally:
         for layer in layers:
             layer.available = None
+
+
+def check_no_checkpointing(model: nn.Module) -> None:
+    """Raises ValueError if a layer runs again in the backward pass, when all modalities would be expected."""
+    for name, module in model.named_modules():
+        wrapped = hasattr(vars(module).get('forward'), '__wrapped__')  # by mmengine's activation_checkpointing
+        if wrapped or getattr(module, 'with_cp', False):
+            raise ValueError(
+                f'Training on a part of the modalities does not work with activation checkpointing of {name}: remove '
+                'with_cp and activation_checkpointing, or modality_dropout and available_modalities.'
+            )
 
 
 def is_per_modality(layer: Any, modalities: Sequence[str]) -> bool:

@@ -64,7 +64,7 @@ class MultimodalIoUMetric(IoUMetric):
         """Counts the pixels of each pair of label and prediction, sparse ``(K, K)``: an image has few of the pairs."""
         label = label.to(prediction)
         labeled = (label != self.ignore_index) & (label < num_classes)
-        pairs = label[labeled].long() * num_classes + prediction[labeled]
+        pairs = label[labeled].long() * num_classes + prediction[labeled].long()  # floats if a head has one channel
         return pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes).cpu().to_sparse()
 
     def _scores(self, areas: Sequence[Tensor]) -> dict[str, np.ndarray]:

@@ -55,8 +55,9 @@ class CENSegmentor(EncoderDecoder):
             ``'conv_stem|conv_dw'``, the first and the depthwise convolutions of timm's EfficientNet.
         feature_ensemble: whether neck and head compute the ensemble from the weighted mean of the backbone's maps, as
             one more branch (not in the paper). False: the ensemble is the weighted mean of the branches' logits.
-        branch_loss_weight: factor of the losses of the branches, beside that of the ensemble. Below 1, a feature
-            ensemble gains, and the branches alone lose. The paper's ensemble trains alpha only, so keep 1 with it.
+        branch_loss_weight: factor of the decode head's losses of the branches, beside that of the ensemble; auxiliary
+            heads have their own ``loss_weight``. Below 1, a feature ensemble gains, and the branches alone lose. The
+            paper's ensemble trains alpha only, so keep 1 with it.
         available_modalities: names of the available modalities; the pipeline does not need to pack the others. None:
             all.
         modality_dropout: probability of dropping one random modality per training step; in eval mode, none is dropped.

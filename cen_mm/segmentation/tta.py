@@ -25,7 +25,9 @@ class MultimodalTTAModel(SegTTAModel):
             merged = PixelData()
             for field, _ in logits[0].items():
                 for sample, sample_logits in zip(samples, logits):
-                    sample.seg_logits = PixelData(data=sample_logits.get(field))
+                    data = sample_logits.get(field)
+                    # postprocess_result has applied the sigmoid of a single channel, and merge_preds does it again.
+                    sample.seg_logits = PixelData(data=data.logit() if self.module.out_channels == 1 else data)
                 merged.set_field(super().merge_preds([samples])[0].pred_sem_seg.data, field)
             samples[-1].pred_sem_seg = merged
         return [samples[-1] for samples in data_samples_list]

@@ -279,6 +279,16 @@ def test_tools_export_and_test(run_tool, build, made_nyudv2, tmp_path, monkeypat
     assert (written == cv2.imread(str(out / '000004.png'), cv2.IMREAD_UNCHANGED)).mean() > 0.999
 
 
+def test_norms_without_scales_become_constant(build):
+    model = build('SegFormer', {'decode_head.norm_cfg': dict(_delete_=True, type='IN')})
+    inputs = torch.randn(2, 6, 64, 64)
+    with torch.no_grad():
+        expected = model.encode_decode(inputs, [])
+        bake_exchange(model)
+        torch.testing.assert_close(model.encode_decode(inputs, []), expected, rtol=1e-4, atol=1e-4)
+    assert any(isinstance(m, BakedNorm) and not m.is_affine for m in model.decode_head.modules())
+
+
 @exports
 def test_a_binary_segmentor_has_two_classes(build, tmp_path):
     """A head with one output channel: the class is 1 where its probability is above the threshold."""

@@ -60,15 +60,21 @@ def test_warns_at_the_start_if_most_channels_are_replaced(tmp_path):
 
 
 @pytest.mark.parametrize('find_unused_parameters', [False, True])
-def test_modality_dropout_in_several_processes_needs_unused_parameters(find_unused_parameters):
+@pytest.mark.parametrize(
+    'option', [dict(modality_dropout=0.5), dict(available_modalities=('rgb',))], ids=lambda option: next(iter(option))
+)
+def test_missing_modalities_in_several_processes_need_unused_parameters(option, find_unused_parameters):
     model = Toy([[[1.0] * 4] * 2] * 2)
-    model.modality_dropout = 0.5
+    model.modalities = model.available_modalities = ('rgb', 'depth')
+    vars(model).update(option)
     torch.distributed.init_process_group('gloo', store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
         model = MMDistributedDataParallel(model, find_unused_parameters=find_unused_parameters)
         expected = nullcontext()
         if not find_unused_parameters:
-            expected = pytest.raises(ValueError, match='modality_dropout .* set find_unused_parameters=True')
+            expected = pytest.raises(
+                ValueError, match=f'model.{next(iter(option))} .* set find_unused_parameters=True'
+            )
         with expected:
             ExchangeHook().before_train(SimpleNamespace(model=model, iter=0))
     finally:

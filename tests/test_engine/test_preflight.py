@@ -226,6 +226,7 @@ WRONG = {
         ({'train_dataloader/batch_size': REMOVE}, 'train_dataloader has no batch_size'),
         ({'val_dataloader/sampler': REMOVE}, 'val_dataloader has no sampler'),
         ({'train_dataloader/sampler': REMOVE}, 'train_dataloader has no sampler'),
+        ({'train_dataloader/sampler/type': 'InfiniteSampler'}, 'so an epoch would never end: use type='),
         ({'train_dataloader/sampler/shuffle': 'False'}, "train_dataloader.sampler.shuffle is 'False': write True or"),
         (
             {'optim_wrapper/clip_grad': dict(max_normm=1)},

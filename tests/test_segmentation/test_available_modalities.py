@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub
+from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
@@ -227,3 +228,15 @@ def test_invalid_arguments_raise_clear_errors(build):
         build(NAMES[:2], modality_dropout=1.5)
     with pytest.raises(ValueError, match='modality_dropout does not work with with_cp=True'):
         build(NAMES[:2], **{'modality_dropout': 0.5, 'backbone.with_cp': True})
+    # The second forward pass of a checkpointed layer would run on other modalities, and give wrong gradients.
+    inputs = torch.ones(2, 3, 64, 64)
+    model = build(NAMES[:2], **{'available_modalities': ['rgb'], 'backbone.with_cp': True}).eval()
+    with torch.no_grad():
+        model.branches(inputs)
+    with pytest.raises(ValueError, match='does not work with activation checkpointing of backbone: remove'):
+        model.train().branches(inputs)
+    model = build(NAMES[:2], available_modalities=['rgb']).train()
+    model.branches(inputs)
+    turn_on_activation_checkpointing(model, ['backbone.layer2'])
+    with pytest.raises(ValueError, match='does not work with activation checkpointing of backbone.layer2: remove'):
+        model.branches(inputs)

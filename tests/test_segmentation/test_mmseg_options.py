@@ -1,11 +1,15 @@
 """Options of mmseg: heads, losses, backbones and modes work, or are refused in one sentence at construction."""
 
+import math
+
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
+
+from cen_mm.segmentation import MultimodalIoUMetric
 
 BACKBONE = dict(type='cen_mm.CENResNet', depth=18, modalities=['rgb', 'depth'], base_channels=8)
 HEAD = dict(in_channels=64, in_index=3, channels=8, num_classes=5, align_corners=False, norm_cfg=dict(type='BN'))
@@ -160,13 +164,28 @@ def test_one_output_channel_with_threshold(build):
     check(model, num_classes=2)
     inputs, samples = batch(2)
     with torch.no_grad():
-        model.decode_head.conv_seg.bias.fill_(5.0)  # every pixel is foreground
-        tta = MODELS.build(dict(type='cen_mm.MultimodalTTAModel', module=model))
-        (sample,) = model.predict(inputs[:1], samples[:1])
+        model.decode_head.conv_seg.weight.normal_()
+        median = model.encode_decode(inputs, []).median()
+        model.decode_head.conv_seg.bias += math.log(0.3 / 0.7) - median  # probabilities around the threshold
+        logits = model.encode_decode(inputs, []).chunk(3, dim=1)
+        probabilities = dict(zip(('rgb', 'depth', 'data'), (part[:, 0].sigmoid() for part in logits)))
+        predicted = model.predict(inputs, samples)
+    metric = MultimodalIoUMetric()
+    metric.dataset_meta = dict(classes=['background', 'foreground'])
+    metric.process({}, [sample.to_dict() for sample in predicted])
+    label = torch.stack([sample.gt_sem_seg.data[0] for sample in samples])
+    correct = (probabilities['data'] > 0.3) == label
+    expected = 100 * correct[label != 255].float().mean().item()
+    assert metric.evaluate(2)['aAcc'] == pytest.approx(expected, abs=0.006)
+
+    tta = MODELS.build(dict(type='cen_mm.MultimodalTTAModel', module=model))
+    for sample in predicted:
         sample.set_metainfo(dict(img_path='x.png'))
-        (merged,) = tta.merge_preds([[sample]])
-    assert sample.pred_sem_seg.data.min() == merged.pred_sem_seg.data.min() == 1
-    assert merged.pred_sem_seg.rgb.min() == 1
+    (merged,) = tta.merge_preds([predicted])  # as if both were augmentations of one image
+    for name, values in probabilities.items():
+        foreground = merged.pred_sem_seg.get(name)[0].bool()
+        assert 0.05 < foreground.float().mean() < 0.95
+        assert torch.equal(foreground, values.mean(0) > 0.3)
 
 
 def test_slide_mode_equals_whole_mode_for_one_window(build):

@@ -1,5 +1,6 @@
 """Tests of the tools. Each tool runs at least once in a separate process, as a user runs it."""
 
+import argparse
 import csv
 import importlib.util
 import json
@@ -8,14 +9,17 @@ import re
 import runpy
 import socket
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
+import command_line
 import cv2
 import mmseg
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from cen_mm.engine.exchange_hook import HISTORY
 
@@ -241,6 +245,38 @@ def test_precision_and_scaled_learning_rate(run, made_nyudv2, tmp_path):
     assert '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config' in log.splitlines()[-1]
 
 
+def test_mixed_precision_of_every_form_of_optim_wrapper(train_tool):
+    adam = dict(optimizer=dict(type='Adam'))
+    for wrapper in (
+        adam,
+        dict(adam, type='OptimWrapper'),
+        dict(constructor='X', generators=adam, discriminators=adam),
+    ):
+        cfg = Config(dict(optim_wrapper=wrapper)).optim_wrapper
+        train_tool.enable_amp(cfg, 'bfloat16')
+        parts = [cfg] if 'optimizer' in cfg else [cfg.generators, cfg.discriminators]
+        assert {part.type for part in parts} == {'cen_mm.BFloat16OptimWrapper'}
+    with pytest.raises(SystemExit, match="--amp needs optim_wrapper.type='OptimWrapper', but it is 'Other': remove"):
+        train_tool.enable_amp(dict(adam, type='Other'), 'bfloat16')
+
+
+def test_config_on_a_gpu_and_under_open_mpi(monkeypatch, tmp_path):
+    monkeypatch.setattr(command_line, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(command_line, 'set_up_process', lambda *_, **__: None)
+    monkeypatch.setattr(sys, 'argv', ['train.py', '--launcher', 'mpi', '--verbose'])
+    monkeypatch.delenv('LOCAL_RANK', raising=False)
+    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_RANK', '3')
+    args = command_line.parse_args(argparse.ArgumentParser())
+    assert os.environ['LOCAL_RANK'] == '3'
+    path = tmp_path / 'config.py'
+    path.write_text(f'_base_ = {str(CONFIG)!r}\nval_dataloader = val_cfg = val_evaluator = None\n')
+    args.config, args.work_dir = str(path), None
+    cfg = command_line.read_config(args)
+    assert cfg.train_dataloader.pin_memory
+    assert cfg.test_dataloader.pin_memory
+    assert cfg.val_dataloader is None
+
+
 @pytest.mark.parametrize(('capability', 'expected'), [((7, 5), 'float16'), ((8, 0), 'bfloat16')])
 def test_emulated_bfloat16_is_not_the_default(monkeypatch, capability, expected):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
@@ -338,6 +374,12 @@ def test_invalid_inputs_raise_clear_errors(run, made_nyudv2, tmp_path):
         log = run(made_nyudv2, 'test.py', CONFIG, path, '--work-dir', tmp_path, '--cfg-options', *SMALL, fails=True)
         assert f'{path}' in log.splitlines()[-1]
         assert message in log.splitlines()[-1]
+    torch.save(dict(state_dict={}), tmp_path / 'empty.pth')
+    test = ('test.py', CONFIG, tmp_path / 'empty.pth', '--work-dir', tmp_path)
+    log = run(made_nyudv2, *test, '--available-modalities', 'deph', '--cfg-options', *SMALL, fails=True)
+    assert "available_modalities=['deph'] does not match the modalities of the model" in log.strip().splitlines()[-1]
+    log = run(made_nyudv2, *test, '--tta', '--cfg-options', *SMALL, 'tta_model=None', fails=True)
+    assert log.strip().endswith(f'--tta needs tta_model and tta_pipeline in {CONFIG}: add them, or remove --tta.')
     log = run(made_nyudv2, 'analysis_tools/report.py', tmp_path, fails=True)
     assert log.strip().endswith('give the work directory of tools/train.py or tools/test.py.')
     (made_nyudv2 / 'depth/000000.png').unlink()

@@ -143,7 +143,7 @@ def check_arguments(key: str, part: Any, registry: Registry) -> None:
 
 
 def check_loaders(cfg: Config) -> None:
-    """Raises ValueError for a loader without data set or sampler, or a training loader without batch size."""
+    """Raises ValueError for a loader without data set or sampler, or a training loader without batch size or end."""
     for name in ('train_dataloader', 'val_dataloader'):
         loader = cfg.get(name) or {}
         for key in ('dataset', 'sampler', 'batch_sampler'):
@@ -155,6 +155,12 @@ def check_loaders(cfg: Config) -> None:
                 f"{name} has no sampler, so samples {reason}: set sampler=dict(type='DefaultSampler', "
                 f'shuffle={shuffle}).'
             )
+    sampler = str((cfg.train_dataloader.get('sampler') or {}).get('type'))
+    if sampler.endswith('InfiniteSampler') and 'max_iters' not in cfg.train_cfg:
+        raise ValueError(
+            f"train_dataloader.sampler is {sampler!r}, so an epoch would never end: use type='DefaultSampler', or "
+            "train_cfg=dict(type='IterBasedTrainLoop', max_iters=N)."
+        )
     if 'batch_size' not in cfg.train_dataloader:
         raise ValueError('train_dataloader has no batch_size: set it, for example batch_size=8.')
 
