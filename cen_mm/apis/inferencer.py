@@ -92,8 +92,11 @@ class MultimodalInferencer(BaseInferencer):
 
         Raises:
             FileNotFoundError: if a file does not exist. All files are checked first.
-            ValueError: if an image does not match the settings of the config's test data set or another image.
+            ValueError: if ``batch_size`` is below 1, or an image does not match the settings of the config's test data
+                set or another image.
         """
+        if batch_size < 1:
+            raise ValueError(f'batch_size is {batch_size}: give a number of at least 1.')
         samples = [
             (name, select_modalities(images, self.model, available_modalities)) for name, images in list_inputs(inputs)
         ]
@@ -139,6 +142,8 @@ class MultimodalInferencer(BaseInferencer):
         for sample in results:
             if not keep_logits and 'seg_logits' in sample:
                 del sample.seg_logits  # large; not copied from the GPU
+            if 'branches' in sample:  # a dict, which BaseDataElement.cpu leaves where it is
+                sample.branches = {name: image.cpu() for name, image in sample.branches.items()}
         return [sample.cpu() for sample in results]
 
     def visualize(

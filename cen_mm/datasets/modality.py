@@ -132,7 +132,8 @@ class Modality:
                 image /= np.float32(self.scale)
         valid = np.isfinite(image) if stored.dtype.kind == 'f' else True
         if self.invalid is not None and (self.invalid, self.pad_val) != (0, 0):  # 0 stays 0
-            valid = valid & (stored != self.invalid)
+            invalid = stored == self.invalid
+            valid = valid & ~(invalid.all(axis=-1, keepdims=True) if invalid.ndim == 3 else invalid)
         if not np.all(valid):
             image = np.where(valid, image, np.asarray(self.pad_val, image.dtype))
         return image

@@ -35,8 +35,9 @@ def fetch(path: str, url: str) -> str:
     if int(os.environ.get('LOCAL_RANK', 0)) == 0 and not file.is_file():
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(file))
-        except (OSError, HTTPException) as error:
+            # The name ends in the first digits of the hash; a broken download has another one.
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=Path(url).stem.rpartition('-')[2])
+        except (OSError, HTTPException, RuntimeError) as error:
             failed = str(error)
     failures = [each for each in all_gather_object(failed) if each is not None]
     if failures:

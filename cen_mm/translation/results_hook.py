@@ -30,7 +30,7 @@ class ResultsHook(Hook):
     the authors'; the last ``fake`` folder contains the images of the ensemble::
 
         results
-        ├── input0, input1, ..      input images of each modality; files are named after those of the target
+        ├── input0, input1, ..      input images of each modality; files are named after those of the target, if any
         ├── fake0, fake1, fake2     generated images of each branch and of the ensemble
         ├── real                    target images
         ├── best                    the fake folders of the best checkpoint, as chosen by CheckpointHook's save_best
@@ -71,8 +71,8 @@ class ResultsHook(Hook):
         self._find_root(runner.test_dataloader.dataset)
 
     def _find_root(self, dataset: BaseDataset) -> None:
-        """Finds the innermost folder that contains all target images."""
-        folders = {os.path.dirname(dataset.get_data_info(i)['target_path']) for i in range(len(dataset))}
+        """Finds the innermost folder that contains the images after which the files are named."""
+        folders = {os.path.dirname(_named_after(dataset.get_data_info(i))) for i in range(len(dataset))}
         self.root = os.path.commonpath(folders)
 
     def after_val_iter(
@@ -82,8 +82,10 @@ class ResultsHook(Hook):
         for inputs, sample in zip(data_batch['inputs'], outputs):
             folders = {f'input{i}': image for i, image in enumerate(inputs.chunk(len(sample.modalities)))}
             folders.update({f'fake{i}': image for i, image in enumerate(sample.branches.values())})
-            folders['real'] = sample.gt_img
-            name = str(Path(os.path.relpath(sample.target_path, self.root)).with_suffix('.png'))
+            if 'gt_img' in sample:
+                folders['real'] = sample.gt_img
+            path = _named_after(sample.metainfo)
+            name = str(Path(os.path.relpath(path, self.root)).with_suffix('.png'))
             for folder, image in folders.items():
                 _write(self.out / folder / name, to_picture(image))
             strip = draw_strip(inputs, sample)
@@ -106,6 +108,11 @@ class ResultsHook(Hook):
     def _save_best(self, name: str) -> None:
         for folder in self.out.glob('fake*'):
             shutil.copytree(folder, self.out / name / folder.name, dirs_exist_ok=True)
+
+
+def _named_after(info: dict) -> str:
+    """Path of the target or, without one, of the first input."""
+    return info.get('target_path') or next(iter(info['modality_paths'].values()))
 
 
 def _best_scores(runner: Runner) -> dict[str, float]:

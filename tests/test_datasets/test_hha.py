@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -183,6 +184,17 @@ def test_invalid_inputs_end_in_clear_errors(run, case):
     corrupt()
     with pytest.raises(SystemExit, match=message):
         run(*options)
+
+
+def test_images_of_other_cameras_are_not_kept(run):
+    convert = partial(hha.convert, Path('depth'), Path('hha'), 1000, CAMERA, Path('cameras.txt'), None, 1)
+    lines = [' '.join(map(str, (i, *CAMERA))) for i in range(3)]
+    Path('cameras.txt').write_text('\n'.join(lines))
+    convert()
+    convert()
+    Path('cameras.txt').write_text('\n'.join([*lines[:2], '2 90 90 80 60']))
+    with pytest.raises(ValueError, match='give the same options, or another folder'):
+        convert()
 
 
 @pytest.mark.skipif(not NYUDV2.is_dir(), reason='CEN_MM_NYUDV2 is not set')

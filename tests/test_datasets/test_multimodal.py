@@ -1,6 +1,7 @@
 """MultimodalDataset: path patterns, file formats, optional labels, and one clear sentence for each mistake."""
 
 import cv2
+import modality_statistics
 import numpy as np
 import pytest
 import torch
@@ -116,11 +117,30 @@ def test_invalid_pixels_get_the_padding_value(root):
     modalities = dict(
         thermal=dict(path='ther/{}.png', dtype='uint16', scale=10, invalid=int(THERMAL[3, 4]), pad_val=-1.0),
         events=dict(path='events/{}.npy', dtype='float32', pad_val=[1, 2, 3, 4, 5]),
+        normal=dict(path='normal/{}.png', invalid=0, pad_val=127.5),
     )
+    (root / 'normal/a').mkdir(parents=True)
+    normals = np.full((*THERMAL.shape, 3), 128, np.uint8)
+    normals[:2] = [0, 128, 128]  # facing the camera, in BGR
+    normals[2] = 0  # without a measurement
+    cv2.imwrite(str(root / 'normal/a/0001.png'), normals)
     inputs = build(root, modalities)[0]['inputs']
+    assert inputs['normal'][:, 0, 0].tolist() == [128, 128, 0]
+    assert inputs['normal'][:, 2, 0].tolist() == [127, 127, 127]
     assert torch.equal(inputs['thermal'][0] == -1, torch.from_numpy(np.equal(THERMAL, THERMAL[3, 4])))
     assert inputs['events'][:, 0, 0].tolist() == [1, 2, 3, 4, 5]
     assert np.array_equal(inputs['events'][:, 1:], EVENTS.transpose(2, 0, 1)[:, 1:])
+
+    events[0, 1] = 0  # a measurement, although it is the default padding value
+    np.save(root / 'events/a/0001.npy', events)
+    modalities['events'] = dict(path='events/{}.npy', dtype='float32')
+    pipeline = [dict(type=f'cen_mm.{name}Modalities') for name in ('Load', 'Pack')]
+    dataset = build(root, modalities, indices=1, pipeline=pipeline)
+    moments = modality_statistics.compute(dataset, workers=0)
+    measured = events[np.isfinite(events).all(axis=2)].astype(float)
+    np.testing.assert_allclose(moments['events'].mean, measured.mean(axis=0))
+    assert moments['thermal'].valid == (THERMAL[3, 4] != THERMAL).sum()
+    assert moments['normal'].valid == (normals != 0).any(axis=2).sum()
 
 
 def test_another_size_is_resized_only_on_request(root):

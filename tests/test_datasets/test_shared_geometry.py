@@ -15,6 +15,7 @@ from cen_mm.datasets.transforms.shared_geometry import check_pipeline
 HEIGHT, WIDTH = 48, 64
 GEOMETRIC = [
     dict(type='CenterCrop', crop_size=(40, 30)),
+    dict(type='CenterCrop', crop_size=(80, 60), auto_pad=True),
     dict(type='Pad', size=(80, 60), pad_val=dict(img=0, seg=255)),
     dict(type='RandomChoiceResize', scales=[(32, 24), (96, 72)]),
     dict(type='RandomCrop', crop_size=(30, 40), cat_max_ratio=0.75),

@@ -78,6 +78,10 @@ MISTAKES = {
         [CONFIG, 'model.pth', '--rgb', 'empty'],
         'The folder empty, given for rgb, contains no images: correct the path, or give a pattern such as ',
     ),
+    'no batch': (
+        [CONFIG, 'model.pth', '--rgb', 'rgb', '--batch-size', '0'],
+        'batch_size is 0: give a number of at least 1.',
+    ),
     'other names': (
         [CONFIG, 'model.pth', '--rgb', 'rgb', '--depth', 'depth/0{}.png'],
         'The folders have no common file name (rgb: 000000; depth: 00000): {} in the paths must stand for the part',

@@ -1,6 +1,7 @@
 """Tests of the tools. Each tool runs at least once in a separate process, as a user runs it."""
 
 import argparse
+import ast
 import csv
 import importlib.util
 import json
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 from cen_mm.engine.exchange_hook import HISTORY
 
@@ -143,6 +145,26 @@ def check_exchange_map(run, data: Path, checkpoint: Path, tmp_path: Path):
     log = run(data, command[0], tmp_path / 'weights.pth', fails=True)
     assert log.splitlines()[-1].startswith('0 config files are beside ')
     assert log.splitlines()[-1].endswith('weights.pth: give the config file before the checkpoint.')
+
+
+def test_exchange_map_of_a_fusion_and_of_sliding_windows(run, made_nyudv2, tmp_path):
+    options = [
+        *SMALL,
+        'model.test_cfg.mode=slide',
+        'model.test_cfg.crop_size=[64,64]',
+        'model.test_cfg.stride=[32,32]',
+    ]
+    fusion = dict(type='cen_mm.FusionSegmentor', per_modality_convs=False)
+    fusion['fusion'] = dict(type='cen_mm.ConcatFusion', in_channels=[16, 32, 64, 128])
+    for name, model in dict(cen={}, fusion=fusion).items():
+        config = tmp_path / f'{name}.py'
+        config.write_text(f'_base_ = {str(CONFIG)!r}\nmodel = {model!r}\n')
+        cfg = Config.fromfile(config)
+        cfg.merge_from_dict({key: ast.literal_eval(value) for key, value in (o.split('=') for o in SMALL[:6])})
+        torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / 'model.pth')
+        command = ('analysis_tools/exchange_map.py', config, tmp_path / 'model.pth', '--out-dir', tmp_path / name)
+        run(made_nyudv2, *command, '--image', 0, '--layer', 'layer1.0.bn1', '--cfg-options', *options)
+        assert cv2.imread(str(tmp_path / name / 'image_0_backbone.layer1.0.bn1.png')).size > 0
 
 
 def test_tools_of_mmseg_run_configs(run, made_nyudv2, tmp_path):
@@ -356,9 +378,12 @@ def test_ablation_writes_table_and_plot_and_resumes(run, made_nyudv2, tmp_path):
     folders = sorted(work_dir.glob('*/*/*/'))
     assert 'seed_' not in run(made_nyudv2, *command, *options).split('|')[0]
     (next(work_dir.glob('one/seed_5/*/vis_data/scalars.json'))).unlink()
-    out = run(made_nyudv2, *command, *options[:-1], 'train_cfg.max_epochs=0', fails=True)
+    out = run(made_nyudv2, *command, *options[:-1], 'train_cfg.max_epochs=2', fails=True)
+    assert f'{work_dir}/one/seed_3 has a run of another config or with other options: give another --work-dir' in out
+    (made_nyudv2 / 'rgb/000000.png').unlink()
+    out = run(made_nyudv2, *command, *options, fails=True)
     assert f'failed: {one}, seed 5: fix the error that {work_dir}/one/seed_5/train.log shows' in out
-    assert len(sorted(work_dir.glob('*/*/*/'))) == len(folders)  # refused before it started
+    assert len(sorted(work_dir.glob('*/*/*/'))) == len(folders) + 1  # the others are not repeated
 
 
 def test_invalid_inputs_raise_clear_errors(run, made_nyudv2, tmp_path):

@@ -64,6 +64,12 @@ def test_ten_lines_train_and_test(run_tool, config, tmp_path):
     fake = cv2.imread(str(tmp_path / 'images/fake2/2.png')).astype(int)
     assert np.abs(fake - real).mean() > 20
 
+    no_target = ['test_dataloader.dataset.target=None', '--out', tmp_path / 'no_target']
+    run_tool('test.py', config, work_dir / 'epoch_1.pth', *options, *no_target)
+    written = {path.parent.name: cv2.imread(str(path)) for path in (tmp_path / 'no_target').glob('*/2.png')}
+    assert {'input0', 'input1', 'fake0', 'fake1', 'fake2'} == {name for name in written if name != 'strips'}
+    assert np.array_equal(written['fake2'], cv2.imread(str(tmp_path / 'images/fake2/2.png')))
+
     (tmp_path / 'street/thermal').rename(tmp_path / 'street/unused')
     available = ['--available-modalities', 'day', '--out', tmp_path / 'images']
     run_tool('test.py', config, work_dir / 'epoch_1.pth', *available, *options)

@@ -2,12 +2,13 @@
 
 python tools/analysis_tools/ablation.py configs/ablation/*.py --seeds 0 1 2 --amp
 
-The command is resumable. All configs are trained with one seed before the next seed starts, so the table can be
-compared at any time. The checkpoints of a run are in WORK_DIR/CONFIG/seed_N, and its output is in train.log there. To
-keep fewer checkpoints, add --cfg-options default_hooks.checkpoint.max_keep_ckpts=1.
+The command is resumable with the same configs and options. All configs are trained with one seed before the next seed
+starts, so the table can be compared at any time. The checkpoints of a run are in WORK_DIR/CONFIG/seed_N, its output is
+in train.log there. To keep fewer checkpoints, add --cfg-options default_hooks.checkpoint.max_keep_ckpts=1.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -28,7 +29,8 @@ ENSEMBLE = 'ensemble'
 # The score of every branch, its factor to %, and the further scores of the ensemble with their factors, by task
 TASKS = {'mIoU': (1, {'aAcc': 1}), 'L1': (100, {'SSIM': 100, 'FID': 1, 'FD-Lite0': 1})}
 NO_SCORES = ('exchanged', 'layers', 'minutes')
-Run = namedtuple('Run', 'config seed folder epochs')
+SETTINGS = 'settings.txt'  # in the folder of a run, so that runs of other settings are not mixed with it
+Run = namedtuple('Run', 'config seed folder epochs settings')
 
 
 def read_result(run: Run) -> dict[str, Any]:
@@ -148,20 +150,28 @@ def plan(args: argparse.Namespace) -> list[Run]:
     if missing:
         raise SystemExit(f'{", ".join(missing)} does not exist: give the paths of config files.')
     options = dict(option.split('=', 1) for option in args.cfg_options)
-    epochs = {
-        config: int(options.get('train_cfg.max_epochs') or Config.fromfile(config).train_cfg.max_epochs)
-        for config in args.configs
-    }
-    return [
-        Run(config, seed, Path(args.work_dir, Path(config).stem, f'seed_{seed}'), epochs[config])
-        for seed in dict.fromkeys(args.seeds)
-        for config in args.configs
-    ]
+    configs = {config: Config.fromfile(config) for config in args.configs}
+    runs = []
+    for seed in dict.fromkeys(args.seeds):
+        for config, cfg in configs.items():
+            folder = Path(args.work_dir, Path(config).stem, f'seed_{seed}')
+            epochs = int(options.get('train_cfg.max_epochs') or cfg.train_cfg.max_epochs)
+            settings = repr((cfg.to_dict(), sorted(args.cfg_options), args.amp))
+            runs.append(Run(config, seed, folder, epochs, hashlib.sha256(settings.encode()).hexdigest()))
+    for run in runs:
+        path = run.folder / SETTINGS
+        if run.folder.exists() and (path.read_text() if path.exists() else '') != run.settings:
+            raise SystemExit(
+                f'{run.folder} has a run of another config or with other options: give another --work-dir, or delete '
+                'the folder.'
+            )
+    return runs
 
 
 def start(run: Run, args: argparse.Namespace) -> subprocess.Popen:
     """Starts tools/train.py for one run. It resumes from the latest checkpoint if there is one."""
     run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / SETTINGS).write_text(run.settings)
     command = [sys.executable, str(TRAIN), run.config, '--work-dir', str(run.folder)]
     command += ['--resume'] * any(run.folder.glob('*.pth'))
     command += ['--amp'] * args.amp + ['--cfg-options', *args.cfg_options, f'randomness.seed={run.seed}']

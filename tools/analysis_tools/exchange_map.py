@@ -65,6 +65,8 @@ def read_config(args: argparse.Namespace) -> Config:
         )
     cfg = Config.fromfile(config_path(configs[0]))
     cfg.merge_from_dict(args.cfg_options or {})
+    if cfg.model.get('test_cfg'):
+        cfg.model.test_cfg.mode = 'whole'  # one forward pass per image, whose features are drawn
     return cfg
 
 
@@ -200,7 +202,8 @@ def pictures_of(sample: Any, inputs: Any, dataset: BaseDataset) -> tuple[dict, d
 
     palette = np.vstack([dataset.metainfo['palette'], np.zeros((256, 3))]).astype(np.uint8)
     images = {name: to_picture(inputs[name], bgr=name == 'rgb') for name in sample.modalities}
-    outputs = {name: palette[sample.pred_sem_seg.get(name)[0].cpu()] for name in sample.modalities}
+    branches = filter(sample.pred_sem_seg.__contains__, sample.modalities)  # a FusionSegmentor has none
+    outputs = {name: palette[sample.pred_sem_seg.get(name)[0].cpu()] for name in branches}
     outputs[ENSEMBLE] = palette[sample.pred_sem_seg.data[0].cpu()]
     return images, outputs, palette[sample.gt_sem_seg.data[0].cpu()] if 'gt_sem_seg' in sample else None
 
@@ -237,11 +240,12 @@ def draw_features(
         row[0].imshow(picture)
         draw_channels(row[1], before[m, channels], limits, [False] * len(channels))
         draw_channels(row[2], after[m, channels], limits, mask[channels].tolist())
-        row[3].imshow(outputs[modality])
+        if modality in outputs:
+            row[3].imshow(outputs[modality])
+            row[3].set_title(f'output: {modality}')
         row[0].set_title(f'input: {modality}')
         row[1].set_title('before the exchange')
         row[2].set_title(f'after the exchange ({mask.float().mean():.0%} of {len(mask)} channels replaced)')
-        row[3].set_title(f'output: {modality}')
     note = 'Red frame: the scale of the channel is below the threshold,\nso the other modalities replace it.'
     axes[-1, 1].text(1, 0.5, note, ha='center', va='center', fontsize=11, in_layout=False)
     if target is not None:

@@ -151,6 +151,8 @@ def main() -> None:
     parser.add_argument('--timeout', type=float, default=60, help='seconds for one file (default: 60)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key=value')
     args = parser.parse_args()
+    if args.workers < 1:
+        parser.error(f'--workers is {args.workers}: give a number of at least 1')
     cfg = Config.fromfile(config_path(args.config))
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
@@ -161,6 +163,8 @@ def main() -> None:
         settings = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
         if settings is None:
             continue
+        if 'pipeline' not in settings:
+            raise SystemExit(f'{split}_dataloader.dataset is a {settings.type}: check the data sets in it one by one.')
         loading = [step for step in settings.pipeline if step.type.split('.')[-1].startswith('Load')]
         dataset = DATASETS.build({**settings, 'pipeline': loading, 'lazy_init': True})
         try:
@@ -170,6 +174,9 @@ def main() -> None:
             continue
         if listed in files.values():
             print(f'{split}: the same files as above')
+            if listed == files.get('train'):
+                text = f'{split}_dataloader has the same files as train_dataloader: give it a list of its own.'
+                faults.append(Fault(split, 'also in training', text))
             continue
         print(f'{split}: {len(dataset)} samples')
         datasets[split], files[split] = dataset, listed

@@ -24,6 +24,7 @@ The command is resumable.
 """
 
 import argparse
+import hashlib
 from functools import partial
 from pathlib import Path
 from typing import Optional, Sequence
@@ -203,7 +204,7 @@ def convert(
     by_name = read_cameras(cameras) if cameras else {path.stem: camera for path in paths}
     if missing := [path.name for path in paths if path.stem not in by_name]:
         raise ValueError(f'{cameras} has no camera for {missing[0]}: add a line NAME FX FY CX CY.')
-    used = cameras.name if cameras else list(camera)
+    used = hashlib.sha256(cameras.read_bytes()).hexdigest() if cameras else list(camera)
     settings = dict(data_set='HHA', depth_scale=depth_scale, camera=used, raw=raw is not None)
     record_settings(hha, settings, (hha / path.name for path in paths))
     write = partial(convert_image, hha=hha, raw=raw, depth_scale=depth_scale, cameras=by_name)

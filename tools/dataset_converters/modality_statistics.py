@@ -8,6 +8,7 @@ unit after `scale` for others.
 """
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from torch.utils.data import DataLoader
 import cen_mm  # noqa: F401  makes the stack importable and registers the scope
 from cen_mm.datasets import MultimodalDataset
 from cen_mm.datasets.modality import Modality
+
+MISSING = -1e38  # in place of pad_val, which a measurement may be equal to: no events, or 0 degrees
 
 
 class Moments:
@@ -54,6 +57,10 @@ class Moments:
 
 def compute(dataset: MultimodalDataset, workers: int) -> dict[str, Moments]:
     """Reads all samples in parallel, with a progress bar."""
+    dataset.modalities = {
+        name: modality if modality.dtype == 'uint8' and modality.scale is None else replace(modality, pad_val=MISSING)
+        for name, modality in dataset.modalities.items()
+    }
     moments = {name: Moments() for name in dataset.modalities}
     loader = DataLoader(dataset, batch_size=1, num_workers=workers, collate_fn=pseudo_collate)
     for batch in track_iter_progress((loader, len(loader))):

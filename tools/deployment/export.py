@@ -65,12 +65,13 @@ def main() -> None:
     out = Path(args.out or Path(args.checkpoint).with_suffix(SUFFIXES[args.format]))
     if out.suffix != SUFFIXES[args.format]:
         raise SystemExit(f'--out {out} must end with {SUFFIXES[args.format]} for --format {args.format}.')
-    model = init_model(cfg, args.checkpoint, device='cpu')
     size = args.shape or (cfg.crop_size if cfg.default_scope == 'mmagic' else (480, 640))
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        model = init_model(cfg, args.checkpoint, device='cpu')
         images = load_first_sample(cfg) if args.preprocess else None
         difference = export_model(model, out, images, args.argmax, tuple(size))
-    except ExportError as error:
+    except (ExportError, OSError, ValueError) as error:
         raise SystemExit(f'export.py: {error}') from None
     print(f'Written to {out} ({out.stat().st_size / 1e6:.1f} MB); largest difference from PyTorch: {difference:.1e}')
     print(f'Next: python tools/test.py {args.config} {out}')

@@ -41,6 +41,8 @@ def _settings_of(transform: BaseTransform, modality: Modality, pad_val: float) -
     new.append((resize, 'interpolation', modality.interpolation))
     if isinstance(transform, Pad):
         new.append((transform, 'pad_val', {**transform.pad_val, 'seg': pad_val}))
+    if isinstance(transform, CenterCrop):  # it builds a Pad
+        new.append((transform, 'pad_cfg', {**transform.pad_cfg, 'pad_val': dict(seg=pad_val)}))
     old = [(owner, name, getattr(owner, name)) for owner, name, _ in new if hasattr(owner, name)]
     try:
         for owner, name, value in new:
