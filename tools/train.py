@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 
 from cen_mm.engine import PreflightHook, check_config, explain, is_check
+from cen_mm.engine.preflight.config import optim_wrappers
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,22 +50,15 @@ def default_amp_dtype() -> Optional[str]:
 
 
 def enable_amp(optim_wrapper: dict, dtype: str) -> None:
-    """Switches the config of an optimizer wrapper to mixed precision, in place.
-
-    A config without an ``optimizer`` contains one optimizer wrapper per network; all of them are switched.
-    """
-    if 'optimizer' not in optim_wrapper:
-        for wrapper in optim_wrapper.values():
-            if isinstance(wrapper, dict):
-                enable_amp(wrapper, dtype)
-        return
-    kind = optim_wrapper.get('type', 'OptimWrapper')
-    if kind != 'OptimWrapper':
-        raise SystemExit(f"--amp needs optim_wrapper.type='OptimWrapper', but it is {kind!r}: remove --amp.")
-    if dtype == 'float16':
-        optim_wrapper.update(type='AmpOptimWrapper', dtype=dtype, loss_scale='dynamic')
-    else:
-        optim_wrapper.update(type='cen_mm.BFloat16OptimWrapper')
+    """Switches the config of an optimizer wrapper, or of one per network, to mixed precision, in place."""
+    for _, wrapper in optim_wrappers(optim_wrapper):
+        kind = wrapper.get('type', 'OptimWrapper')
+        if kind != 'OptimWrapper':
+            raise SystemExit(f"--amp needs optim_wrapper.type='OptimWrapper', but it is {kind!r}: remove --amp.")
+        if dtype == 'float16':
+            wrapper.update(type='AmpOptimWrapper', dtype=dtype, loss_scale='dynamic')
+        else:
+            wrapper.update(type='cen_mm.BFloat16OptimWrapper')
 
 
 def main() -> None:

@@ -150,14 +150,23 @@ def plan(args: argparse.Namespace) -> list[Run]:
     if missing:
         raise SystemExit(f'{", ".join(missing)} does not exist: give the paths of config files.')
     options = dict(option.split('=', 1) for option in args.cfg_options)
-    configs = {config: Config.fromfile(config) for config in args.configs}
-    runs = []
-    for seed in dict.fromkeys(args.seeds):
-        for config, cfg in configs.items():
-            folder = Path(args.work_dir, Path(config).stem, f'seed_{seed}')
-            epochs = int(options.get('train_cfg.max_epochs') or cfg.train_cfg.max_epochs)
-            settings = repr((cfg.to_dict(), sorted(args.cfg_options), args.amp))
-            runs.append(Run(config, seed, folder, epochs, hashlib.sha256(settings.encode()).hexdigest()))
+    details = {}
+    for config in args.configs:
+        cfg = Config.fromfile(config)
+        settings = repr((cfg.to_dict(), sorted(args.cfg_options), args.amp))
+        details[config] = dict(
+            epochs=int(options.get('train_cfg.max_epochs') or cfg.train_cfg.max_epochs),
+            settings=hashlib.sha256(settings.encode()).hexdigest(),
+        )
+    return [
+        Run(config, seed, Path(args.work_dir, Path(config).stem, f'seed_{seed}'), **details[config])
+        for seed in dict.fromkeys(args.seeds)
+        for config in args.configs
+    ]
+
+
+def check_folders(runs: list[Run]) -> None:
+    """Ends the command if a folder has a run of another config or with other options."""
     for run in runs:
         path = run.folder / SETTINGS
         if run.folder.exists() and (path.read_text() if path.exists() else '') != run.settings:
@@ -165,7 +174,6 @@ def plan(args: argparse.Namespace) -> list[Run]:
                 f'{run.folder} has a run of another config or with other options: give another --work-dir, or delete '
                 'the folder.'
             )
-    return runs
 
 
 def start(run: Run, args: argparse.Namespace) -> subprocess.Popen:
@@ -192,6 +200,7 @@ class Ablation:
     def __init__(self, args: argparse.Namespace):
         self.args = args
         self.runs = plan(args)
+        check_folders(self.runs)
         self.results = {run: result for run in self.runs for result in [read_result(run)] if result}
         self.failed = []
         self.running = {}  # Run: (process, start time)

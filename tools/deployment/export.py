@@ -67,8 +67,8 @@ def main() -> None:
         raise SystemExit(f'--out {out} must end with {SUFFIXES[args.format]} for --format {args.format}.')
     size = args.shape or (cfg.crop_size if cfg.default_scope == 'mmagic' else (480, 640))
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         model = init_model(cfg, args.checkpoint, device='cpu')
+        out.parent.mkdir(parents=True, exist_ok=True)
         images = load_first_sample(cfg) if args.preprocess else None
         difference = export_model(model, out, images, args.argmax, tuple(size))
     except (ExportError, OSError, ValueError) as error:
