@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from cen_mm.apis import use_exported
 from cen_mm.apis.exported import SUFFIXES
+from cen_mm.datasets.base import base_datasets
 from cen_mm.engine import is_check
 
 
@@ -46,11 +47,11 @@ def draw_images(cfg: Config, args: argparse.Namespace) -> None:
 
 def set_available_modalities(cfg: Config, names: list[str]) -> None:
     """Restricts the test data set and the model to these modalities."""
-    dataset = cfg.test_dataloader.dataset
-    key = 'inputs' if 'inputs' in dataset else 'modalities'  # of translation and of segmentation
-    modalities = dataset[key]
-    is_dict = isinstance(modalities, dict)
-    dataset[key] = {name: modalities[name] for name in names if name in modalities} if is_dict else names
+    for dataset in base_datasets(cfg.test_dataloader.dataset):
+        key = 'inputs' if 'inputs' in dataset else 'modalities'  # of translation and of segmentation
+        modalities = dataset[key]
+        is_dict = isinstance(modalities, dict)
+        dataset[key] = {name: modalities[name] for name in names if name in modalities} if is_dict else names
     cfg.model.available_modalities = names
 
 
@@ -79,7 +80,8 @@ def main() -> None:
     if args.tta:
         if not (cfg.get('tta_pipeline') and cfg.get('tta_model')):
             raise SystemExit(f'--tta needs tta_model and tta_pipeline in {args.config}: add them, or remove --tta.')
-        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        for dataset in base_datasets(cfg.test_dataloader.dataset):
+            dataset.pipeline = cfg.tta_pipeline
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
     if args.out is not None and cfg.default_hooks.visualization.type == 'cen_mm.ResultsHook':

@@ -10,6 +10,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
 
+from ..datasets.base import base_datasets
 from ..datasets.files import common_names
 from ..datasets.modality import ArrayInput
 
@@ -20,9 +21,9 @@ SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp', '.npy', '
 
 
 def build_test_dataset(cfg: Config) -> BaseDataset:
-    """Builds the test data set of a config without reading its files; it has no samples."""
+    """Builds the (first) test data set of a config without reading its files; it has no samples."""
     empty = dict(lazy_init=True, serialize_data=False, indices=None, filter_cfg=None)
-    dataset = DATASETS.build({**cfg.test_dataloader.dataset, **empty})
+    dataset = DATASETS.build({**next(base_datasets(cfg.test_dataloader.dataset)), **empty})
     dataset.load_data_list = list
     dataset.full_init()
     return dataset

@@ -1,6 +1,6 @@
 """What the data sets of both tasks have in common: their files are checked, and bad ones can be skipped."""
 
-from typing import Iterable, Iterator, Optional
+from typing import Any, Iterable, Iterator, Optional
 
 import torch
 from mmengine.dataset import BaseDataset
@@ -8,6 +8,12 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from .files import BadFileError, Fault, find_faults
+
+
+def base_datasets(dataset: Any) -> Iterator[Any]:
+    """Yields the data sets, or their configs, inside of wrappers such as ConcatDataset and RepeatDataset."""
+    for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
+        yield from [dataset] if inner is None else base_datasets(inner)
 
 
 class FileDataset(BaseDataset):

@@ -186,12 +186,16 @@ def test_invalid_inputs_end_in_clear_errors(run, case):
         run(*options)
 
 
-def test_images_of_other_cameras_are_not_kept(run):
+def test_images_of_other_cameras_or_depth_are_not_kept(run):
     convert = partial(hha.convert, Path('depth'), Path('hha'), 1000, CAMERA, Path('cameras.txt'), None, 1)
     lines = [' '.join(map(str, (i, *CAMERA))) for i in range(3)]
     Path('cameras.txt').write_text('\n'.join(lines))
     convert()
     convert()
+    os.rename('depth', 'inpainted')
+    with pytest.raises(ValueError, match='give the same options, or another folder'):
+        hha.convert(Path('inpainted'), *convert.args[1:])
+    os.rename('inpainted', 'depth')
     Path('cameras.txt').write_text('\n'.join([*lines[:2], '2 90 90 80 60']))
     with pytest.raises(ValueError, match='give the same options, or another folder'):
         convert()

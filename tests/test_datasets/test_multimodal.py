@@ -136,7 +136,8 @@ def test_invalid_pixels_get_the_padding_value(root):
     modalities['events'] = dict(path='events/{}.npy', dtype='float32')
     pipeline = [dict(type=f'cen_mm.{name}Modalities') for name in ('Load', 'Pack')]
     dataset = build(root, modalities, indices=1, pipeline=pipeline)
-    moments = modality_statistics.compute(dataset, workers=0)
+    moments: dict = {}
+    modality_statistics.add_samples(dataset, 0, moments)
     measured = events[np.isfinite(events).all(axis=2)].astype(float)
     np.testing.assert_allclose(moments['events'].mean, measured.mean(axis=0))
     assert moments['thermal'].valid == (THERMAL[3, 4] != THERMAL).sum()

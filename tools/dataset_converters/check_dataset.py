@@ -15,17 +15,25 @@ from multiprocessing import Pipe, Process, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Iterator, Optional
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.utils import ProgressBar
 from prettytable import PrettyTable
 from sample_faults import DOUBTFUL, check_sample, sample_paths
 
 from cen_mm import config_path
-from cen_mm.datasets.base import FileDataset
+from cen_mm.datasets.base import FileDataset, base_datasets
 from cen_mm.datasets.files import Fault
 
 Files = list[tuple[str, str]]  # path and source of each file, such as ('rgb/1.png', 'train.txt, line 1')
+
+
+def list_datasets(cfg: Config) -> Iterator[tuple[str, ConfigDict]]:
+    """Yields name and config of each data set: train, val, test, and "train 2" for the second one in a wrapper."""
+    for split in ('train', 'val', 'test'):
+        if loader := cfg.get(f'{split}_dataloader'):
+            for number, settings in enumerate(base_datasets(loader.dataset), start=1):
+                yield f'{split} {number}' if number > 1 else split, settings
 
 
 def list_files(dataset: FileDataset) -> Files:
@@ -50,9 +58,9 @@ def find_duplicates(files: Files) -> Iterator[Fault]:
             yield Fault(source, 'duplicate line', text)
 
 
-def find_shared(files: Files, training_files: Files) -> Iterator[Fault]:
+def find_shared(files: Files, training_files: list[Files]) -> Iterator[Fault]:
     """Finds files that are also used for training."""
-    training = {os.path.realpath(path): source for path, source in training_files}
+    training = {os.path.realpath(path): source for each in training_files for path, source in each}
     for path, source in files:
         if other := training.get(os.path.realpath(path)):
             text = f'{path}, required by {source}, is also required by {other}: remove it from one of the lists.'
@@ -159,12 +167,8 @@ def main() -> None:
     faults: list[Fault] = []
     datasets: dict[str, FileDataset] = {}
     files: dict[str, Files] = {}
-    for split in ('train', 'val', 'test'):
-        settings = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
-        if settings is None:
-            continue
-        if 'pipeline' not in settings:
-            raise SystemExit(f'{split}_dataloader.dataset is a {settings.type}: check the data sets in it one by one.')
+    training: list[Files] = []
+    for split, settings in list_datasets(cfg):
         loading = [step for step in settings.pipeline if step.type.split('.')[-1].startswith('Load')]
         dataset = DATASETS.build({**settings, 'pipeline': loading, 'lazy_init': True})
         try:
@@ -174,15 +178,17 @@ def main() -> None:
             continue
         if listed in files.values():
             print(f'{split}: the same files as above')
-            if listed == files.get('train'):
-                text = f'{split}_dataloader has the same files as train_dataloader: give it a list of its own.'
+            if listed in training and not split.startswith('train'):
+                text = f'{split} has the same files as train: give it a list of its own.'
                 faults.append(Fault(split, 'also in training', text))
             continue
         print(f'{split}: {len(dataset)} samples')
         datasets[split], files[split] = dataset, listed
         faults += [*dataset.find_faults(listed), *find_duplicates(listed)]
-        if split != 'train':
-            faults += find_shared(listed, files.get('train', []))
+        if split.startswith('train'):
+            training.append(listed)
+        else:
+            faults += find_shared(listed, training)
     known = {fault.path for fault in faults if fault.kind in ('missing', 'no file', 'outside data_root')}
     channels: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     bar = ProgressBar(sum(map(len, datasets.values())))

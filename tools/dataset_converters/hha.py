@@ -25,6 +25,7 @@ The command is resumable.
 
 import argparse
 import hashlib
+import os
 from functools import partial
 from pathlib import Path
 from typing import Optional, Sequence
@@ -205,7 +206,9 @@ def convert(
     if missing := [path.name for path in paths if path.stem not in by_name]:
         raise ValueError(f'{cameras} has no camera for {missing[0]}: add a line NAME FX FY CX CY.')
     used = hashlib.sha256(cameras.read_bytes()).hexdigest() if cameras else list(camera)
-    settings = dict(data_set='HHA', depth_scale=depth_scale, camera=used, raw=raw is not None)
+    # Relative, so that a data set which was moved as a whole keeps its settings.
+    folders = [folder and os.path.relpath(folder, hha) for folder in (depth, raw)]
+    settings = dict(data_set='HHA', depth_scale=depth_scale, camera=used, folders=folders)
     record_settings(hha, settings, (hha / path.name for path in paths))
     write = partial(convert_image, hha=hha, raw=raw, depth_scale=depth_scale, cameras=by_name)
     reused = convert_all(write, paths, workers)

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 import cen_mm  # noqa: F401  makes the stack importable and registers the scope
 from cen_mm.datasets import MultimodalDataset
+from cen_mm.datasets.base import base_datasets
 from cen_mm.datasets.modality import Modality
 
 MISSING = -1e38  # in place of pad_val, which a measurement may be equal to: no events, or 0 degrees
@@ -55,18 +56,16 @@ class Moments:
         return np.sqrt(np.maximum(self.squares / max(self.valid, 1) - self.mean**2, 0))
 
 
-def compute(dataset: MultimodalDataset, workers: int) -> dict[str, Moments]:
-    """Reads all samples in parallel, with a progress bar."""
+def add_samples(dataset: MultimodalDataset, workers: int, moments: dict[str, Moments]) -> None:
+    """Reads all samples of a data set in parallel, with a progress bar, and adds them to the sums."""
     dataset.modalities = {
         name: modality if modality.dtype == 'uint8' and modality.scale is None else replace(modality, pad_val=MISSING)
         for name, modality in dataset.modalities.items()
     }
-    moments = {name: Moments() for name in dataset.modalities}
     loader = DataLoader(dataset, batch_size=1, num_workers=workers, collate_fn=pseudo_collate)
     for batch in track_iter_progress((loader, len(loader))):
         for name, (image,) in batch['inputs'].items():
-            moments[name].add(image.numpy(), dataset.modalities[name])
-    return moments
+            moments.setdefault(name, Moments()).add(image.numpy(), dataset.modalities[name])
 
 
 def format_settings(name: str, moments: Moments) -> str:
@@ -93,14 +92,16 @@ def main() -> None:
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     pipeline = [dict(type='cen_mm.LoadModalities'), dict(type='cen_mm.PackModalities')]
-    dataset = DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': pipeline})
-    moments = compute(dataset, args.workers)
+    datasets = [DATASETS.build({**each, 'pipeline': pipeline}) for each in base_datasets(cfg.train_dataloader.dataset)]
+    moments: dict[str, Moments] = {}
+    for dataset in datasets:
+        add_samples(dataset, args.workers, moments)
     table = PrettyTable(['modality', 'minimum', 'maximum', 'pixels without a measurement'])
     for name, values in moments.items():
         share = 1 - values.valid / max(values.pixels, 1)
         table.add_row([name, f'{values.low:g}', f'{values.high:g}', f'{share:.1%}'])
     lines = [format_settings(name, values) for name, values in moments.items()]
-    print(f'\n{len(dataset)} samples\n{table}\nmodalities=dict(', *lines, ')', sep='\n')
+    print(f'\n{sum(map(len, datasets))} samples\n{table}\nmodalities=dict(', *lines, ')', sep='\n')
 
 
 if __name__ == '__main__':

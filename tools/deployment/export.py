@@ -18,6 +18,7 @@ from torch import Tensor
 from cen_mm import config_path
 from cen_mm.apis import ExportError, export_model, init_model
 from cen_mm.apis.exported import SUFFIXES
+from cen_mm.datasets.base import base_datasets
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,7 +47,7 @@ def parse_args() -> argparse.Namespace:
 
 def load_first_sample(cfg: Config) -> dict[str, Tensor]:
     """Loads the first sample of the test data set, ``(C, H, W)`` per modality, with the values that the files have."""
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    dataset = DATASETS.build(next(base_datasets(cfg.test_dataloader.dataset)))
     if cfg.default_scope != 'mmagic':
         return dataset[0]['inputs']
     *transforms, _ = dataset.pipeline.transforms  # the last one, PackTranslation, scales and tiles

@@ -1,7 +1,7 @@
 """Reading some training samples, and checks of their images and labels."""
 
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,12 +26,6 @@ class Images:
     values: Tensor
     invalid: float
     settings: Any
-
-
-def base_datasets(dataset: Any) -> Iterator[Any]:
-    """Yields the data sets inside of wrappers, such as ConcatDataset and RepeatDataset."""
-    for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
-        yield from [dataset] if inner is None else base_datasets(inner)
 
 
 def read_samples(dataset: Any, key: str, num_samples: int = NUM_SAMPLES) -> list[tuple[dict, dict]]:

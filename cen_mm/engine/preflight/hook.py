@@ -9,6 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, ValLoop
 from torch.nn.parallel import DistributedDataParallel
 
+from ...datasets.base import base_datasets
 from ...registry import HOOKS
 from . import built, data, table, trial
 from .config import check_config
@@ -57,7 +58,7 @@ class PreflightHook(Hook):
         model = runner.model.module if wrapped else runner.model
         sharded = wrapped and not isinstance(runner.model, DistributedDataParallel)  # no process has all parameters
         loader, key = runner.train_dataloader, 'train_dataloader.dataset'
-        dataset = next(data.base_datasets(loader.dataset))
+        dataset = next(base_datasets(loader.dataset))
         with trial.unchanged_state(model):
             built.check_classes(model, dataset)
             built.check_target(dataset)
@@ -67,7 +68,7 @@ class PreflightHook(Hook):
             counts = data.count_labels(samples)
             data.check_labels(counts, key)
             if isinstance(runner.val_loop, ValLoop):
-                val = next(data.base_datasets(runner.val_dataloader.dataset))
+                val = next(base_datasets(runner.val_dataloader.dataset))
                 warnings += built.check_same_data(dataset, val)
                 val_samples = data.read_samples(val, 'val_dataloader.dataset', 2)
             if not sharded:
