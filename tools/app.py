@@ -96,7 +96,7 @@ def build_page(comparer: Comparer, max_pixels: int) -> gr.Blocks:
                 switched_on = gr.CheckboxGroup(modalities, value=modalities, label='Modalities that are switched on')
                 opacity = gr.Slider(0, 1, 0.6, label='Opacity of the overlays')
             with gr.Column(scale=4):
-                view = gr.HTML('Drop an image for each modality, and press Predict.')
+                view = gr.HTML(HINT)
                 exchange, table = render_exchange(model)
                 with gr.Accordion(exchange, open=False):
                     gr.HTML(table)

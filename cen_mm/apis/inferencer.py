@@ -81,7 +81,7 @@ class MultimodalInferencer(BaseInferencer):
             return_vis: whether to return the pictures.
             out_dir: folder for the results; it is created. ``vis/NAME.png`` shows inputs and predictions,
                 ``pred/BRANCH/NAME.png`` contains the class indices or the generated image of each branch and of the
-                ensemble. NAME is that of the file of the first modality.
+                ensemble. NAME is explained in :func:`~cen_mm.apis.inputs.list_inputs`.
             available_modalities: modalities to use; others are ignored. None: all in ``inputs``.
 
         Returns:

@@ -38,7 +38,8 @@ def list_inputs(inputs: Inputs) -> list[tuple[str, dict[str, Image]]]:
             share; or a list of dicts with an image per modality.
 
     Returns:
-        For each sample a unique name, from the file of the first modality, and its images {modality: path or array}.
+        For each sample a unique name, and its images {modality: path or array}.
+        The name is that of the file of RGB, or else of the first modality; for folders, the part that all files share.
 
     Raises:
         FileNotFoundError: if a folder does not exist or has no images, or the folders have no common name.

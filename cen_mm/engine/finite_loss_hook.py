@@ -8,8 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ..datasets.base import files_of
 from ..registry import HOOKS
-from .workers import files_of
 
 
 @HOOKS.register_module()
@@ -21,7 +21,7 @@ class FiniteLossHook(Hook):
 
     Args:
         patience: number of iterations in a row.
-        interval: number of iterations between two looks at the number.
+        interval: number of iterations between two checks of the number.
 
     Raises:
         FloatingPointError: if the losses were not finite.
@@ -44,12 +44,12 @@ class FiniteLossHook(Hook):
         files = [file for sample in data_batch['data_samples'] for file in files_of(sample)]
         self._batches.append((runner.iter + 1, files))
         if self.every_n_train_iters(runner, self.interval):
-            self._look()
+            self._check()
 
     def after_train_epoch(self, runner: Runner) -> None:
-        self._look()
+        self._check()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         number = int(self._in_a_row)
         if number >= self.patience:
             iteration, files = self._batches[-number]

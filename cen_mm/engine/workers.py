@@ -13,12 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-
-def files_of(sample: Any) -> list[str]:
-    """Lists the files of a sample, given its dict in the data set or its data sample in a batch."""
-    paths = [sample.get('img_path'), *(sample.get('modality_paths') or {}).values()]
-    paths += [sample.get('target_path'), sample.get('seg_map_path')]
-    return [path for path in dict.fromkeys(paths) if path]
+from ..datasets.base import files_of
 
 
 def _wait_for_end() -> None:

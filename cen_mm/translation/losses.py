@@ -5,18 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def pixel_loss(fake: Tensor, real: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute difference of two batches of images over the pixels with a known target; 0 if there are none.
-
-    Args:
-        fake: generated images, ``(B, 3, H, W)``.
-        real: target images, ``(B, 3, H, W)``.
-        mask: 1 where the target is known and 0 elsewhere, ``(B, 1, H, W)``.
-    """
-    known = mask.sum().clamp(min=1) / mask.numel()  # exactly 1 if all pixels are known, so the loss is not rounded
-    return F.l1_loss(torch.where(mask > 0, fake, real), real) / known
-
-
 def adversarial_loss(logits: Tensor, label: float, num_modalities: int) -> Tensor:
     """Binary cross-entropy of the discriminator's logits: the mean per modality, summed over the modalities.
 

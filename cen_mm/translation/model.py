@@ -5,6 +5,7 @@ from typing import NamedTuple, Optional, Sequence, Union
 
 import torch
 from mmagic.models.base_models import BaseTranslationModel
+from mmagic.models.losses.pixelwise_loss import l1_loss
 from mmagic.models.utils import set_requires_grad
 from mmagic.structures import DataSample
 from mmengine.dist import all_reduce_params
@@ -23,7 +24,7 @@ from ..exchange import (
 )
 from ..registry import MODELS
 from .generator import BatchStatsInstanceNorm2d
-from .losses import adversarial_loss, discriminator_loss, pixel_loss
+from .losses import adversarial_loss, discriminator_loss
 
 # MMagic stores its networks by domain. This name is part of the checkpoint keys, which do not depend on the target.
 DOMAIN = 'target'
@@ -267,7 +268,7 @@ class CENTranslation(BaseTranslationModel):
         images = [*fake.chunk(len(self.modalities)), ensemble]
         losses = dict(
             loss_gan=adversarial_loss(logits, 1.0, len(self.modalities)),
-            loss_pixel=self.pixel_loss_weight * sum(pixel_loss(image, real, mask) for image in images),
+            loss_pixel=self.pixel_loss_weight * sum(l1_loss(image, real, mask) for image in images),
         )
         if self.sparsity is not None:
             losses['loss_sparsity'] = self.sparsity(self.generators)

@@ -18,7 +18,8 @@ from torch._dynamo.testing import CompileCounter
 import cen_mm.translation
 from cen_mm.engine import BFloat16OptimWrapper
 from cen_mm.exchange import stack_modalities
-from cen_mm.translation.losses import discriminator_loss, pixel_loss
+from cen_mm.translation.losses import discriminator_loss
+from cen_mm.translation.model import l1_loss
 
 NAMES = ['reshading', 'edge_texture', 'normal', 'depth_zbuffer']
 GENERATOR = dict(type='cen_mm.CENUNetGenerator', base_channels=4, num_levels=5)
@@ -175,18 +176,18 @@ def test_both_optimizers_resume(build, tmp_path):
     assert not changed(resumed, model.state_dict())
 
 
-def test_pixel_loss_excludes_unknown_pixels():
+def test_l1_loss_excludes_unknown_pixels():
     """Two of four pixels are known, one per image; unknown pixels get no gradient."""
     real = torch.zeros(2, 3, 1, 2)
     fake = torch.tensor([[3.0, 7.0], [7.0, 5.0]])[:, None, None].expand(2, 3, 1, 2).clone().requires_grad_()
     mask = torch.tensor([[1.0, 0.0], [0.0, 1.0]])[:, None, None]
-    loss = pixel_loss(fake, real, mask)
+    loss = l1_loss(fake, real, mask)
     loss.backward()
     assert loss.item() == pytest.approx((3 + 5) / 2)
     torch.testing.assert_close(fake.grad, mask.expand(2, 3, 1, 2) / (2 * 3))
 
     fake.grad = None
-    all_unknown = pixel_loss(fake, real, torch.zeros(2, 1, 1, 2))
+    all_unknown = l1_loss(fake, real, torch.zeros(2, 1, 1, 2))
     all_unknown.backward()
     assert all_unknown == 0
     assert torch.equal(fake.grad, torch.zeros(2, 3, 1, 2))

@@ -1,7 +1,7 @@
 """Runs another implementation in a separate process, without importing cen_mm there.
 
 The process inherits the environment variables, including the one that makes torch allocate large tensors in pages of
-2 MB (see ``cen_mm.engine.keep_freed_memory``).
+2 MB (see ``cen_mm.engine.process.keep_freed_memory``).
 """
 
 import importlib.util

@@ -19,10 +19,10 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.utils import ProgressBar
 from prettytable import PrettyTable
-from sample_faults import DOUBTFUL, check_sample, sample_paths
+from sample_faults import DOUBTFUL, check_sample
 
 from cen_mm import config_path
-from cen_mm.datasets.base import FileDataset, base_datasets
+from cen_mm.datasets.base import FileDataset, base_datasets, files_of
 from cen_mm.datasets.files import Fault
 
 Files = list[tuple[str, str]]  # path and source of each file, such as ('rgb/1.png', 'train.txt, line 1')
@@ -42,7 +42,7 @@ def list_files(dataset: FileDataset) -> Files:
     dataset.check_files = files.extend
     dataset.full_init()
     del dataset.check_files
-    selected = {path for index in range(len(dataset)) for path in sample_paths(dataset.get_data_info(index))}
+    selected = {path for index in range(len(dataset)) for path in files_of(dataset.get_data_info(index))}
     return [(path, source) for path, source in files if path in selected]  # indices and filter_cfg leave out others
 
 

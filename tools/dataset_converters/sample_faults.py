@@ -7,13 +7,12 @@ import numpy as np
 from PIL import Image
 
 from cen_mm.datasets import LoadLabels, TaskonomyDataset
-from cen_mm.datasets.base import FileDataset
+from cen_mm.datasets.base import SINGLE_FILES, FileDataset, files_of
 from cen_mm.datasets.files import BadFileError, Fault, read_file
 from cen_mm.datasets.modality import FORMATS, Modality, read_image
 from cen_mm.datasets.taskonomy import DEPTH_MISSING
 
 DOUBTFUL = ('channels differ', 'EXIF orientation', 'interpolated labels', 'NaN')  # kinds that may be intended
-SINGLE = ('target_path', 'mask_path', 'seg_map_path')  # keys of a sample beside modality_paths
 SATURATED_SHARE = 0.01  # of the pixels, from which 65535 is not taken for a measurement
 BETWEEN_SHARE = 0.1  # of label borders; see interpolated
 
@@ -64,7 +63,7 @@ def check_sample(
                 faults += check_labels(path, values, step.map_classes(path, values, info))
             except BadFileError as error:
                 failed(error)
-    begin(' and '.join(sample_paths(info)))
+    begin(' and '.join(files_of(info)))
     while True:
         usable = _without(dataset.get_data_info(index), bad)
         try:
@@ -74,8 +73,8 @@ def check_sample(
                 break  # a transform of the user reads it in another way
             failed(error)
         except Exception as error:  # of a transform of the user, or because a file above is left out
-            if not bad.intersection(sample_paths(info)):
-                path = sample_paths(info)[0]
+            if not bad.intersection(files_of(info)):
+                path = files_of(info)[0]
                 text = f'{path} and the other files of its sample cannot be loaded ({type(error).__name__}: {error}).'
                 faults.append(Fault(path, 'error', text))
             break
@@ -95,15 +94,10 @@ def _images(dataset: FileDataset, info: dict) -> Iterator[tuple[str, str, Modali
         yield name, path, settings.get(name) or Modality(invalid=DEPTH_MISSING if depth else None)
 
 
-def sample_paths(info: dict) -> list[str]:
-    """Returns the paths of all files of a sample."""
-    return [*info['modality_paths'].values(), *(info[key] for key in SINGLE if key in info)]
-
-
 def _without(info: dict, bad: set[str]) -> dict:
     """Leaves out the bad files of a sample."""
     paths = {name: path for name, path in info['modality_paths'].items() if path not in bad}
-    return {k: v for k, v in info.items() if k not in SINGLE or v not in bad} | dict(modality_paths=paths)
+    return {k: v for k, v in info.items() if k not in SINGLE_FILES or v not in bad} | dict(modality_paths=paths)
 
 
 def check_values(path: str, image: np.ndarray, settings: Modality) -> Iterator[Fault]:

@@ -76,7 +76,7 @@ def render(
     write = partial(_write_room, out=out, size=tuple(size), seed=seed)
     rooms = range(num_train + num_val)
     # spawn, not fork: a forked child of a process with threads (of torch or OpenCV) may wait for a lock forever
-    with ProcessPoolExecutor(workers, get_context('spawn'), _use_one_thread) as pool:
+    with ProcessPoolExecutor(workers, get_context('spawn'), cv2.setNumThreads, (1,)) as pool:
         counts = list(track_iter_progress((pool.map(write, rooms), len(rooms))))
     _write_lists(out, num_train, num_val)
     draw_overview(out, np.unique(np.linspace(0, num_train + num_val - 1, 6).astype(int)))
@@ -98,11 +98,6 @@ def _check_arguments(arguments: dict, workers: int) -> None:
         raise ValueError(f'workers must be at least 1, not {workers}.')
     if min(arguments['size']) < 32:
         raise ValueError(f'size must be at least 32 x 32 pixels, not {" x ".join(map(str, arguments["size"]))}.')
-
-
-def _use_one_thread() -> None:
-    """Limits OpenCV to one thread per worker, because the workers run in parallel."""
-    cv2.setNumThreads(1)
 
 
 def _write_room(index: int, out: Path, size: tuple[int, int], seed: int) -> np.ndarray:

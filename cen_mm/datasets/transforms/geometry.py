@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from mmcv.image.geometric import cv2_interp_codes
 from mmcv.transforms import BaseTransform
-from mmcv.transforms.utils import cache_randomness
 
 from ...registry import TRANSFORMS
 
@@ -37,12 +36,8 @@ class RandomScale(BaseTransform):
         self.high = high
         self.min_side = min_side
 
-    @cache_randomness
-    def _factor(self) -> float:
-        return np.random.uniform(self.low, self.high)
-
     def transform(self, results: dict) -> dict:
-        factor = max(self._factor(), self.min_side / min(results['img'].shape[:2]))
+        factor = max(np.random.uniform(self.low, self.high), self.min_side / min(results['img'].shape[:2]))
         names = {name: modality.interpolation for name, modality in results.get('modality_fields', {}).items()}
         for key in moved_fields(results):
             interpolation = cv2_interp_codes[{'img': 'bicubic', **names}.get(key, 'nearest')]

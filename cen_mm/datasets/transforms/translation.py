@@ -13,7 +13,6 @@ from typing import Callable
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmcv.transforms.utils import cache_randomness
 from PIL import Image
 
 from ...registry import TRANSFORMS
@@ -77,10 +76,6 @@ class CropImages(BaseTransform):
     def __init__(self, size: tuple[int, int]):
         self.size = size
 
-    @cache_randomness
-    def _top_left(self, margin: tuple[int, int]) -> tuple[int, int]:
-        return np.random.randint(margin[0] + 1), np.random.randint(margin[1] + 1)
-
     def transform(self, results: dict) -> dict:
         height, width = self.size
         margin = (results['img_shape'][0] - height, results['img_shape'][1] - width)
@@ -89,7 +84,7 @@ class CropImages(BaseTransform):
                 f'CropImages.size is {tuple(self.size)}, but the images are {results["img_shape"]}: resize them to at '
                 'least the crop size.'
             )
-        top, left = self._top_left(margin)
+        top, left = (np.random.randint(size + 1) for size in margin)
         return _apply(results, lambda image: image[top : top + height, left : left + width])
 
 
@@ -109,12 +104,8 @@ class FlipImages(BaseTransform):
     def __init__(self, prob: float):
         self.prob = prob
 
-    @cache_randomness
-    def _flip(self) -> bool:
-        return np.random.rand() < self.prob
-
     def transform(self, results: dict) -> dict:
-        if not self._flip():
+        if np.random.rand() >= self.prob:
             return results
         results = _apply(results, lambda image: image[:, ::-1])
         for name, settings in results.get('modality_settings', {}).items():

@@ -81,7 +81,7 @@ def check_config(cfg: Config) -> None:
 
 
 def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Yields the path, such as ``'model.neck.channels'``, and the value of each key that holds no dict."""
+    """Yields the path, such as ``'model.neck.channels'``, and the value of each key that holds no dict or list."""
     items = node.items() if isinstance(node, dict) else enumerate(node)
     for name, value in items:
         key = f'{path}.{name}' if path else str(name)
