@@ -27,7 +27,7 @@ demo-run:
 	$(BIN)/python tools/analysis_tools/report.py $(WORK_DIRS)/$(CONFIG)
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 gpu: .venv/installed
 	$(BIN)/python -m pytest -m gpu

@@ -13,6 +13,7 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import apply_to
+from torch import Tensor
 
 from ..checkpoint import find_nonfinite, read_checkpoint
 from ..registry import HOOKS
@@ -112,12 +113,20 @@ class CheckpointHook(MMEngineCheckpointHook):
             runner.load_checkpoint = partial(runner.load_checkpoint, strict=True)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuses to resume from a checkpoint without the state of a training run."""
+        """Refuses to resume from a checkpoint without the state of a training run, and moves step counts to the CPU.
+
+        mmengine loads the optimizer's state onto the GPU, where AdamW would read each of its step counts twice per
+        step and wait for it. torch moves the other states, and the step counts of fused optimizers, to the parameters.
+        """
         missing = TRAINING_STATE - checkpoint.keys()
         if runner._resume and missing:
             raise ValueError(
                 f'{runner._load_from} contains no {", ".join(sorted(missing))}, so it cannot be resumed from: use '
                 'load_from to start a new run with its weights.'
+            )
+        if runner._resume:
+            checkpoint['optimizer'] = apply_to(
+                checkpoint['optimizer'], lambda value: isinstance(value, Tensor) and value.dim() == 0, Tensor.cpu
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any, Sequence
 
-from mmengine.dist import broadcast_object_list, get_world_size
+from mmengine.dist import broadcast_object_list, get_rank, get_world_size
 from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 from torch import nn
 
@@ -70,8 +70,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
-        """Trains on a batch."""
-        set_random_seed(derive_seed(self.runner.seed, self._iter))
+        """Trains on a batch. Each process has its own random numbers, so that their dropout differs."""
+        set_random_seed(derive_seed(self.runner.seed + get_rank(), self._iter))
         super().run_iter(idx, data_batch)
 
     def _validate(self) -> None:

@@ -103,7 +103,8 @@ class CENTranslation(BaseTranslationModel):
             default_domain=DOMAIN,
             reachable_domains=[DOMAIN],
             related_domains=[DOMAIN, *modalities],
-            data_preprocessor=data_preprocessor,
+            # copies from pinned memory run beside the computation
+            data_preprocessor=data_preprocessor or dict(type='BaseDataPreprocessor', non_blocking=True),
             **kwargs,
         )
         self.sparsity = SparsityPenalty(**sparsity) if sparsity else None
