@@ -145,6 +145,13 @@ def run_tool(monkeypatch):
     return run
 
 
+def pytest_collection_modifyitems(items: list) -> None:
+    """Runs the tests that fork first: torch refuses a backward pass in a fork of a process whose autograd has threads,
+    which other tests start.
+    """
+    items.sort(key=lambda item: 'fork_tool' not in getattr(item, 'fixturenames', ()))
+
+
 @pytest.fixture
 def fork_tool():
     """Returns a function that starts a tool in a forked process, which has imported all packages already.
