@@ -14,7 +14,7 @@ ALLOWED = {
     'datasets': set(),
     'segmentation': {'exchange'},
     'translation': {'exchange'},
-    'engine': {'exchange', 'datasets'},
+    'engine': {'exchange'},
     'apis': {'exchange', 'segmentation', 'translation', 'datasets', 'engine'},
 }
 SUBPACKAGES = [path for path in sorted(PACKAGE.iterdir()) if (path / '__init__.py').exists()]

@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 
 from cen_mm.apis import use_exported
 from cen_mm.apis.exported import SUFFIXES
-from cen_mm.datasets.base import base_datasets
 from cen_mm.engine import is_check
+from cen_mm.engine.samples import base_datasets
 
 
 def parse_args() -> argparse.Namespace:

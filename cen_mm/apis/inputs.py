@@ -10,9 +10,9 @@ from mmengine.dataset import BaseDataset
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
 
-from ..datasets.base import base_datasets
 from ..datasets.files import common_names
 from ..datasets.modality import ArrayInput
+from ..engine.samples import base_datasets
 
 Image = Union[str, Path, np.ndarray]
 Inputs = Union[dict[str, Image], Sequence[dict[str, Image]]]

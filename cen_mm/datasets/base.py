@@ -1,6 +1,6 @@
 """What the data sets of both tasks have in common: their files are checked, and bad ones can be skipped."""
 
-from typing import Any, Iterable, Iterator, Optional
+from typing import Iterable, Iterator, Optional
 
 import torch
 from mmengine.dataset import BaseDataset
@@ -8,21 +8,6 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from .files import BadFileError, Fault, find_faults
-
-SINGLE_FILES = ('target_path', 'mask_path', 'seg_map_path')  # keys of a sample beside modality_paths
-
-
-def base_datasets(dataset: Any) -> Iterator[Any]:
-    """Yields the data sets, or their configs, inside of wrappers such as ConcatDataset and RepeatDataset."""
-    for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
-        yield from [dataset] if inner is None else base_datasets(inner)
-
-
-def files_of(sample: Any) -> list[str]:
-    """Lists the files of a sample, given its dict in the data set or its data sample in a batch."""
-    paths = [sample.get('img_path'), *(sample.get('modality_paths') or {}).values()]
-    paths += [sample.get(key) for key in SINGLE_FILES]
-    return [path for path in dict.fromkeys(paths) if path]
 
 
 class FileDataset(BaseDataset):

@@ -8,8 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ..datasets.base import files_of
 from ..registry import HOOKS
+from .samples import files_of
 
 
 @HOOKS.register_module()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from ..datasets.base import files_of
+from .samples import files_of
 
 
 def _wait_for_end() -> None:

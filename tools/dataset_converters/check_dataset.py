@@ -22,8 +22,9 @@ from prettytable import PrettyTable
 from sample_faults import DOUBTFUL, check_sample
 
 from cen_mm import config_path
-from cen_mm.datasets.base import FileDataset, base_datasets, files_of
+from cen_mm.datasets.base import FileDataset
 from cen_mm.datasets.files import Fault
+from cen_mm.engine.samples import base_datasets, files_of
 
 Files = list[tuple[str, str]]  # path and source of each file, such as ('rgb/1.png', 'train.txt, line 1')
 

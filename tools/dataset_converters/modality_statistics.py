@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader
 
 import cen_mm  # noqa: F401  makes the stack importable and registers the scope
 from cen_mm.datasets import MultimodalDataset
-from cen_mm.datasets.base import base_datasets
 from cen_mm.datasets.modality import Modality
+from cen_mm.engine.samples import base_datasets
 
 MISSING = -1e38  # in place of pad_val, which a measurement may be equal to: no events, or 0 degrees
 

@@ -7,10 +7,11 @@ import numpy as np
 from PIL import Image
 
 from cen_mm.datasets import LoadLabels, TaskonomyDataset
-from cen_mm.datasets.base import SINGLE_FILES, FileDataset, files_of
+from cen_mm.datasets.base import FileDataset
 from cen_mm.datasets.files import BadFileError, Fault, read_file
 from cen_mm.datasets.modality import FORMATS, Modality, read_image
 from cen_mm.datasets.taskonomy import DEPTH_MISSING
+from cen_mm.engine.samples import SINGLE_FILES, files_of
 
 DOUBTFUL = ('channels differ', 'EXIF orientation', 'interpolated labels', 'NaN')  # kinds that may be intended
 SATURATED_SHARE = 0.01  # of the pixels, from which 65535 is not taken for a measurement

@@ -18,7 +18,7 @@ from torch import Tensor
 from cen_mm import config_path
 from cen_mm.apis import ExportError, export_model, init_model
 from cen_mm.apis.exported import SUFFIXES
-from cen_mm.datasets.base import base_datasets
+from cen_mm.engine.samples import base_datasets
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,8 +9,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, ValLoop
 from torch.nn.parallel import DistributedDataParallel
 
-from ...datasets.base import base_datasets
 from ...registry import HOOKS
+from ..samples import base_datasets
 from . import built, data, table, trial
 from .config import check_config
 from .explain import describe
