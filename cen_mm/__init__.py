@@ -4,8 +4,8 @@ from . import (
     compat,  # noqa: F401  makes the stack importable, so it comes before anything that imports mmseg
     registry,  # noqa: F401
 )
-from .compat import config_path
+from .compat import config_argument, config_path
 
-__all__ = ['config_path']
+__all__ = ['config_argument', 'config_path']
 
 __version__ = '0.3.0.dev0'

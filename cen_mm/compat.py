@@ -3,6 +3,7 @@
 No other module patches other packages.
 """
 
+import argparse
 import importlib.machinery
 import importlib.util
 import os
@@ -105,6 +106,21 @@ def config_path(name: Union[str, Path]) -> str:
     if not (folder / own_name).is_file():
         raise FileNotFoundError(f'cen_mm has no config {own_name!r}: use one of the files in {folder}.')
     return str(folder / own_name)
+
+
+def config_argument(name: str) -> str:
+    """Returns :func:`config_path` of an argument of a command, for argparse's ``type``.
+
+    Raises:
+        argparse.ArgumentTypeError: if there is no such file.
+    """
+    try:
+        path = config_path(name)
+    except FileNotFoundError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f'{name} does not exist: give the path of a config file, or cen_mm::NAME.')
+    return path
 
 
 def _find_own_configs() -> None:

@@ -1,5 +1,6 @@
 """The wheel contains configs, tools and the model index, and works without a checkout."""
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -92,6 +93,15 @@ def test_names_of_configs_in_a_checkout(tmp_path):
     assert init_model(f'cen_mm::{NAME}', device='cpu').cfg.to_dict() == expected
     assert cen_mm.config_path('cen_mm::ablation/rgb.py') == str(ROOT / 'configs/ablation/rgb.py')
     assert cen_mm.config_path(tmp_path) == str(tmp_path)
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument('config', type=cen_mm.config_argument)
+    assert parser.parse_args([f'cen_mm::{NAME}']).config == str(ROOT / 'configs' / NAME)
+    for name, message in (
+        ('none.py', 'none.py does not exist: give the'),
+        ('cen_mm::none.py', "has no config 'none.py'"),
+    ):
+        with pytest.raises(argparse.ArgumentError, match=message):
+            parser.parse_args([name])
     (tmp_path / 'child.py').write_text("_base_ = 'cen_mm::resnet.py'")
     with pytest.raises(FileNotFoundError, match="cen_mm has no config 'resnet.py': use one of the files in .*configs"):
         Config.fromfile(tmp_path / 'child.py')

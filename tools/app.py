@@ -16,7 +16,7 @@ from typing import Optional
 
 from mmengine.config import Config, DictAction
 
-from cen_mm import config_path
+from cen_mm import config_argument
 from cen_mm.apis import init_model
 
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
@@ -39,7 +39,7 @@ HINT = 'Drop an image for each modality, and press Predict.'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file, or cen_mm::NAME for a config of cen_mm')
+    parser.add_argument('config', type=config_argument, help='config file, or cen_mm::NAME for a config of cen_mm')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--device', help='device of the model (default: the GPU if there is one)')
     parser.add_argument(
@@ -118,7 +118,7 @@ def main() -> None:
     args = parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the uploads are deleted then, too
     try:
-        cfg = Config.fromfile(config_path(args.config))
+        cfg = Config.fromfile(args.config)
         cfg.merge_from_dict(args.cfg_options or {})
         comparer = Comparer(init_model(cfg, args.checkpoint, args.device))
         with tempfile.TemporaryDirectory(prefix='cen_mm_app_') as uploads:

@@ -16,7 +16,6 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from cen_mm import config_path
 from cen_mm.engine import CommandRunner, ConsoleRunner, set_up_process
 
 # Their warnings are about their own code, which users cannot change.
@@ -49,7 +48,6 @@ def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 def read_config(args: argparse.Namespace) -> Config:
     """Reads the config file, applies the shared arguments and ``work_dir``, and records the command for report.py."""
-    args.config = config_path(args.config)
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:

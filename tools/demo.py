@@ -10,12 +10,12 @@ import warnings
 import command_line
 from mmengine.config import Config, DictAction
 
-from cen_mm import config_path
+from cen_mm import config_argument
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file, or cen_mm::NAME for a config of cen_mm')
+    parser.add_argument('config', type=config_argument, help='config file, or cen_mm::NAME for a config of cen_mm')
     parser.add_argument('checkpoint', help='checkpoint file')
     pattern = 'a file, a folder, or a path pattern in which {} stands for the name that the files of a sample share'
     parser.add_argument('--rgb', metavar='PATH', help=f'RGB: {pattern}')
@@ -49,7 +49,7 @@ def main() -> None:
     from cen_mm.apis import MultimodalInferencer  # imports the packages that warn
 
     try:
-        cfg = Config.fromfile(config_path(args.config))
+        cfg = Config.fromfile(args.config)
         cfg.merge_from_dict(args.cfg_options or {})
         inferencer = MultimodalInferencer(cfg, args.checkpoint, args.device)
         inferencer(inputs, batch_size=args.batch_size, out_dir=args.out_dir)

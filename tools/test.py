@@ -8,6 +8,7 @@ import mmengine
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from cen_mm import config_argument
 from cen_mm.apis import use_exported
 from cen_mm.apis.exported import SUFFIXES
 from cen_mm.engine import is_check
@@ -16,7 +17,7 @@ from cen_mm.engine.samples import base_datasets
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file, or cen_mm::NAME for a config of cen_mm')
+    parser.add_argument('config', type=config_argument, help='config file, or cen_mm::NAME for a config of cen_mm')
     parser.add_argument('checkpoint', help='checkpoint file, or .onnx or .pt2 file of tools/deployment/export.py')
     parser.add_argument('--work-dir', help='folder for the log and the scores (default: work_dirs/CONFIG)')
     parser.add_argument('--out', help='folder for the predictions: class indices of the ensemble, or generated images')
@@ -43,6 +44,15 @@ def draw_images(cfg: Config, args: argparse.Namespace) -> None:
         hook.strip_dir = args.show_dir
         return
     hook.update(draw=True, interval=1, out_dir=args.show_dir)
+
+
+def find_metric(cfg: Config) -> dict:
+    """Returns the config of the metric that writes predictions, alone or in a list."""
+    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
+    for metric in metrics:
+        if metric['type'].endswith('IoUMetric'):
+            return metric
+    raise SystemExit('--out needs a metric that writes predictions: add cen_mm.MultimodalIoUMetric to test_evaluator.')
 
 
 def set_available_modalities(cfg: Config, names: list[str]) -> None:
@@ -87,7 +97,7 @@ def main() -> None:
     if args.out is not None and cfg.default_hooks.visualization.type == 'cen_mm.ResultsHook':
         cfg.default_hooks.visualization.out_dir = str(Path(args.out).absolute())
     elif args.out is not None:
-        cfg.test_evaluator.output_dir = args.out
+        find_metric(cfg).output_dir = args.out
     try:
         runner = command_line.build_runner(cfg, args)
         if is_exported:

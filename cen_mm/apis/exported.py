@@ -6,6 +6,7 @@ from typing import Any, Mapping, Union
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.utils import digit_version
 from torch import Tensor
@@ -70,6 +71,7 @@ def _load_onnx(file: str) -> tuple[dict, Any, Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()  # by default, every process uses all cores
     session = onnxruntime.InferenceSession(file, options, providers=onnxruntime.get_available_providers())
+    print_log(f'{file} runs in ONNX Runtime with {session.get_providers()[0]}', 'current')
     types = {'tensor(uint8)': torch.uint8, 'tensor(float)': torch.float32}
     inputs = {node.name: (types[node.type], node.shape[1]) for node in session.get_inputs()}
     outputs = [node.name for node in session.get_outputs()]
@@ -112,7 +114,8 @@ def use_exported(model: BaseModel, file: Union[str, Path]) -> None:
     if tuple(exported.inputs) != model.available_modalities:
         raise ExportError(
             f'{file} has the inputs {", ".join(exported.inputs)}, but the modalities of the model are '
-            f'{", ".join(model.available_modalities)}: export a file with these modalities.'
+            f'{", ".join(model.available_modalities)}: test it with --available-modalities '
+            f'{" ".join(exported.inputs)}, or export a file with these modalities.'
         )
     is_segmentor = hasattr(model, 'encode_decode')
     sizes = list(model.data_preprocessor.channels.values()) if is_segmentor else 3

@@ -78,8 +78,8 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
         packed = data['inputs']
         if missing := [name for name in self.modalities if name not in packed]:
             raise ValueError(
-                f'The pipeline packs {list(packed)}, but data_preprocessor.modalities also has {missing}: '
-                "add them to the data set's modalities, or remove them from the preprocessor."
+                f'The pipeline packs {list(packed)}, but model.data_preprocessor.modalities also has '
+                f"{missing}: add them to the data set's modalities, or remove them from the preprocessor."
             )
         batch = zip(*(packed[name] for name in self.modalities))
         inputs = [torch.cat([self._convert(*pair) for pair in zip(self.modalities, images)]) for images in batch]
@@ -102,9 +102,9 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
             return image.expand(3, -1, -1)
         if len(image) != want:
             raise ValueError(
-                f'The images of {name} have {len(image)} channels, but data_preprocessor.modalities.{name} is for '
-                f'{want}: set channels={len(image)} with as many values in mean and std, or select channels in the '
-                'data set.'
+                f'The images of {name} have {len(image)} channels, but model.data_preprocessor.modalities.{name} is '
+                f'for {want}: set channels={len(image)} with as many values in mean and std, or select channels in '
+                'the data set.'
             )
         return image.flip(0) if name in self.reversed else image
 
@@ -121,7 +121,7 @@ def num_channels(modalities: dict[str, dict]) -> dict[str, int]:
 
 def _check(name: str, settings: dict) -> None:
     """Raises ValueError unless the settings of a modality are complete and match each other."""
-    key = f'data_preprocessor.modalities.{name}'
+    key = f'model.data_preprocessor.modalities.{name}'
     if set(settings) - set(KEYS) or 'mean' not in settings or 'std' not in settings:
         raise ValueError(
             f'{key} has the keys {sorted(settings)}: mean and std are required, channels, bgr_to_rgb and pad_val are '

@@ -35,6 +35,14 @@ class MultimodalVisualizationHook(SegVisualizationHook):
         self.out_dir = out_dir
         self.root = ''
 
+    def before_run(self, runner: Runner) -> None:
+        """Raises ValueError if another visualizer would draw one image per sample."""
+        if self.draw and not isinstance(self._visualizer, MultimodalVisualizer):
+            raise ValueError(
+                f'The visualizer is {type(self._visualizer).__name__}, which cannot draw several modalities: set '
+                "visualizer.type='cen_mm.MultimodalVisualizer', and keep its vis_backends."
+            )
+
     def before_test(self, runner: Runner) -> None:
         """Finds the innermost folder that contains all images, which the names of the files leave out."""
         dataset = runner.test_dataloader.dataset

@@ -301,8 +301,19 @@ def test_invalid_modalities_raise_clear_errors(with_more_modalities, config, mod
 def test_labels_of_mmsegs_options(tmp_path, options, want):
     path = tmp_path / 'label.png'
     cv2.imwrite(str(path), np.array([[0, 1, 2, 255]], np.uint8))
-    keys = dict(seg_map_path=str(path), num_classes=3, seg_fields=[], img_shape=(1, 4))
+    keys = dict(seg_map_path=str(path), num_classes=3, seg_fields=[], img_shape=(1, 4), ori_shape=(1, 4))
     results = {**keys, **options}
     label = TRANSFORMS.build(dict(type='cen_mm.LoadLabels'))(results)['gt_seg_map']
     assert label.dtype == np.uint8
     assert label[0].tolist() == want
+
+
+@pytest.mark.parametrize(
+    'step', [dict(type='cen_mm.Resize', scale_factor=0.5), dict(type='cen_mm.RandomFlip', prob=0.5)]
+)
+def test_labels_are_loaded_before_images_move(made_nyudv2, config, step):
+    dataset = config('cen_refinenet_r18_nyudv2.py').train_dataloader.dataset
+    dataset.update(data_root=str(made_nyudv2))
+    dataset.pipeline.insert(1, step)
+    with pytest.raises(ValueError, match='images move before their label is loaded: put LoadLabels after LoadModal'):
+        DATASETS.build(dataset)[0]

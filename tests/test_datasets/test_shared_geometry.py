@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform, Compose
 from mmengine.registry import DATASETS, TRANSFORMS
 
 from cen_mm.datasets.modality import Modality
-from cen_mm.datasets.transforms.shared_geometry import check_pipeline
+from cen_mm.datasets.transforms.shared_geometry import OURS, check_pipeline
 
 HEIGHT, WIDTH = 48, 64
 GEOMETRIC = [
@@ -105,6 +105,12 @@ def test_other_transforms_are_refused(step, made_nyudv2):
     with pytest.raises(ValueError, match=r'pipeline contains .*, which is not known to move other modalities'):
         DATASETS.build(dataset)
     assert len(DATASETS.build({**dataset, 'modalities': dict(rgb={})})) == 4
+
+
+def test_mmsegs_loading_is_refused_with_the_name_of_ours():
+    for theirs, ours in OURS.items():
+        with pytest.raises(ValueError, match=f"contains {theirs}, which reads or packs .*use type='cen_mm.{ours}'"):
+            check_pipeline([TRANSFORMS.build(dict(type=theirs))])
 
 
 def test_photometric_and_own_transforms_are_accepted(made_nyudv2):

@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from cen_mm.segmentation import MultimodalIoUMetric
+from cen_mm.segmentation.losses import head_losses
 
 BACKBONE = dict(type='cen_mm.CENResNet', depth=18, modalities=['rgb', 'depth'], base_channels=8)
 HEAD = dict(in_channels=64, in_index=3, channels=8, num_classes=5, align_corners=False, norm_cfg=dict(type='BN'))
@@ -131,14 +133,22 @@ def test_losses_that_fail_in_plain_mmseg_too(loss, error, message):
         model.loss(inputs[:, :3], samples)
 
 
-def test_class_weights(build):
-    """mmseg's class weights fail for unlabeled pixels, so there are none here."""
-    loss = dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0, 0.5, 1.0, 1.0])
-    model = build(dict(type='FCNHead', loss_decode=loss))
-    inputs, samples = batch()
+@pytest.mark.parametrize('avg_non_ignore', [False, True])
+def test_class_weights(build, avg_non_ignore):
+    """The weighted mean of torch, with unlabeled pixels, for which mmseg fails, and without them."""
+    weights = torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0])
+    loss = dict(type='CrossEntropyLoss', class_weight=weights.tolist(), avg_non_ignore=avg_non_ignore)
+    head = build(dict(type='FCNHead', loss_decode=loss)).decode_head
+    logits, (_, samples) = torch.randn(2, 5, 64, 64), batch()
+    labels = torch.cat([sample.gt_sem_seg.data for sample in samples])
+    expected = F.cross_entropy(logits, labels, weights, ignore_index=255)
+    assert head_losses(head, logits, samples)['loss_ce'].item() == pytest.approx(expected.item(), rel=1e-5)
+    with pytest.raises(IndexError, match='index 255 is out of bounds'):
+        head.loss_by_feat(logits, samples)
     for sample in samples:
         sample.gt_sem_seg.data.clamp_(max=4)
-    assert torch.isfinite(model.parse_losses(model.loss(inputs, samples))[0])
+    theirs = head.loss_by_feat(logits, samples)['loss_ce'].item()
+    assert head_losses(head, logits, samples)['loss_ce'].item() == pytest.approx(theirs, rel=1e-5)
 
 
 @pytest.mark.parametrize(('head', 'message'), REFUSED_HEADS, ids=lambda value: str(value)[:40])

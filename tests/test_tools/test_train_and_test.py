@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import os
+import platform
 import re
 import runpy
 import socket
@@ -252,11 +253,13 @@ def test_dist_scripts_follow_the_variables_of_mmseg(tmp_path, variables, expecte
 def test_precision_and_scaled_learning_rate(run, made_nyudv2, tmp_path):
     train = ('train.py', CONFIG, '--work-dir', tmp_path)
     options = ('--cfg-options', *SMALL, 'train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=0.06')
-    log = run(made_nyudv2, *train, '--amp', '--amp-dtype', 'bfloat16', '--auto-scale-lr', '--verbose', *options)
+    amp = ('--amp', '--amp-dtype', 'bfloat16')
+    accumulation = 'optim_wrapper.accumulative_counts=2'
+    log = run(made_nyudv2, *train, *amp, '--auto-scale-lr', '--verbose', *options, accumulation)
     assert "type='cen_mm.BFloat16OptimWrapper'" in log
     groups = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['optimizer']['param_groups']
-    # two images per step instead of six; exchanging norms have ten times the learning rate
-    assert {round(group['initial_lr'], 9) for group in groups} == {0.02, 0.2}
+    # twice two images per step instead of six; exchanging norms have ten times the learning rate
+    assert {round(group['initial_lr'], 9) for group in groups} == {0.04, 0.4}
 
     log = run(made_nyudv2, *train, '--amp-dtype', 'bfloat16', *options, fails=True)
     assert 'error: --amp-dtype selects the type for --amp: add --amp' in log
@@ -306,10 +309,13 @@ def test_emulated_bfloat16_is_not_the_default(monkeypatch, capability, expected)
     assert runpy.run_path(str(ROOT / 'tools/train.py'))['default_amp_dtype']() == expected
 
 
+@pytest.mark.parametrize('machine', ['no AVX-512', 'no bfloat16 instructions'])
 @pytest.mark.parametrize('options', [[], ['--amp-dtype', 'bfloat16']], ids=str)
-def test_amp_trains_in_float32_where_bfloat16_is_slow(run, made_nyudv2, tmp_path, monkeypatch, options):
+def test_amp_trains_in_float32_where_bfloat16_is_slow(run, made_nyudv2, tmp_path, monkeypatch, options, machine):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: machine != 'no AVX-512')
+    monkeypatch.setattr(platform, 'machine', lambda: 'x86_64')
+    monkeypatch.setattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False, raising=False)
     train = ('train.py', CONFIG, '--work-dir', tmp_path, '--amp', *options, '--check')
     log = run(made_nyudv2, *train, '--cfg-options', *SMALL)
     assert ('bfloat16 is slow on this CPU: training in float32' in log) == (not options)

@@ -86,9 +86,15 @@ def test_tools_of_mmseg_for_confusion_matrix_and_logs(train, run_tool, tmp_path,
     """mmseg's own commands work on our configs, predictions and logs."""
     import mmseg
 
-    _, work_dir = train('train_cfg = dict(max_epochs=2, val_interval=1)\n')
+    metrics = "test_evaluator = [dict(type='cen_mm.MultimodalIoUMetric', iou_metrics=['mIoU'])]\n"
+    _, work_dir = train('train_cfg = dict(max_epochs=2, val_interval=1)\n' + metrics)
     test = ('test.py', tmp_path / 'config.py', work_dir / 'epoch_2.pth')
     run_tool(*test, '--out', tmp_path / 'out', '--work-dir', tmp_path / 'test')
+    other = ('--show-dir', tmp_path / 'shown', '--cfg-options', 'visualizer.type=SegLocalVisualizer')
+    said = run_tool(*test, *other, fails=True)
+    assert said.splitlines()[-1].startswith(
+        'The visualizer is SegLocalVisualizer, which cannot draw several modalities'
+    )
     tools = Path(mmseg.__file__).parent / '.mim/tools/analysis_tools'
     arguments = [str(tools / 'confusion_matrix.py'), str(tmp_path / 'config.py'), str(tmp_path / 'out'), str(tmp_path)]
     monkeypatch.setattr(sys, 'argv', arguments)

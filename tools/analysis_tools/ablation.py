@@ -24,6 +24,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
+from cen_mm import config_argument
+
 TRAIN = Path(__file__).parents[1] / 'train.py'
 ENSEMBLE = 'ensemble'
 # The score of every branch, its factor to %, and the further scores of the ensemble with their factors, by task
@@ -146,9 +148,6 @@ def plan(args: argparse.Namespace) -> list[Run]:
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
         raise SystemExit(f'Several configs are named {", ".join(duplicates)}: give configs with different file names.')
-    missing = [config for config in args.configs if not Path(config).is_file()]
-    if missing:
-        raise SystemExit(f'{", ".join(missing)} does not exist: give the paths of config files.')
     options = dict(option.split('=', 1) for option in args.cfg_options)
     details = {}
     for config in args.configs:
@@ -262,7 +261,7 @@ class Ablation:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', help='config files')
+    parser.add_argument('configs', nargs='+', type=config_argument, help='config files')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='random seeds (default: 0 1 2)')
     parser.add_argument('--work-dir', default='work_dirs/ablation', help='folder for runs, table and plots')
     parser.add_argument('--jobs', type=int, default=1, help='number of simultaneous runs, which share the CPU threads')

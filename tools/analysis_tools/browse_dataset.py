@@ -12,12 +12,12 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, VISUALIZERS, init_default_scope
 from mmengine.utils import track_iter_progress
 
-import cen_mm  # noqa: F401  makes the stack importable and registers the scope
+from cen_mm import config_argument
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file of a segmentation model')
+    parser.add_argument('config', type=config_argument, help='config file of a segmentation model')
     parser.add_argument('--out-dir', type=Path, default=Path('browsed'), help='folder for the images')
     parser.add_argument('--phase', choices=('train', 'val', 'test'), default='train', help='data set to draw')
     parser.add_argument('--number', type=int, default=20, help='number of samples (default: 20)')

@@ -29,7 +29,7 @@ from mmengine.registry import DATASETS
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
-from cen_mm import config_path
+from cen_mm import config_argument
 from cen_mm.apis import init_model
 from cen_mm.engine import set_up_process
 from cen_mm.exchange import ENSEMBLE, ExchangeNorm, exchanging_norms
@@ -37,7 +37,9 @@ from cen_mm.exchange import ENSEMBLE, ExchangeNorm, exchanging_norms
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', help='config file (default: the one beside the checkpoint)')
+    parser.add_argument(
+        'config', nargs='?', type=config_argument, help='config file (default: the one beside the checkpoint)'
+    )
     parser.add_argument('checkpoint', type=Path, help='checkpoint file')
     parser.add_argument('--out-dir', type=Path, help='output folder (default: exchange_map beside the checkpoint)')
     parser.add_argument('--image', type=int, metavar='INDEX', help='also draw the features of this test sample')
@@ -63,7 +65,7 @@ def read_config(args: argparse.Namespace) -> Config:
         raise SystemExit(
             f'{len(configs)} config files are beside {args.checkpoint}: give the config file before the checkpoint.'
         )
-    cfg = Config.fromfile(config_path(configs[0]))
+    cfg = Config.fromfile(configs[0])
     cfg.merge_from_dict(args.cfg_options or {})
     if cfg.model.get('test_cfg'):
         cfg.model.test_cfg.mode = 'whole'  # one forward pass per image, whose features are drawn

@@ -20,6 +20,7 @@ from prettytable import PrettyTable
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from cen_mm import config_argument
 from cen_mm.apis import init_model
 
 TRAINING_ONLY = ('auxiliary_head', 'discriminators')
@@ -59,7 +60,9 @@ def count(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, dict[str, int]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', metavar='config', help='config files, one row per file')
+    parser.add_argument(
+        'configs', nargs='+', type=config_argument, metavar='config', help='config files, one row per file'
+    )
     parser.add_argument(
         '--shape',
         type=int,

@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 
-import cen_mm  # noqa: F401  makes the stack importable and registers the scope
+from cen_mm import config_argument
 
 
 def learning_rates(cfg: Config, epoch_length: int) -> dict[str, list[float]]:
@@ -57,7 +57,7 @@ def learning_rates(cfg: Config, epoch_length: int) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', type=config_argument, help='config file')
     parser.add_argument('out', help='PNG file to write')
     parser.add_argument(
         '--epoch-length', type=int, default=132, help='iterations per epoch (default: 132 = 795 // 6, for NYUDv2)'

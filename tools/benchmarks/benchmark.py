@@ -40,6 +40,7 @@ from prettytable import PrettyTable
 from torch.utils import collect_env
 from torch.utils.flop_counter import FlopCounterMode
 
+from cen_mm import config_argument
 from cen_mm.apis import init_model
 from cen_mm.engine import set_up_process
 from cen_mm.segmentation import MultimodalDataPreProcessor
@@ -50,7 +51,7 @@ MODES = ('inference', 'training')
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that this command and cost_growth.py share."""
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', type=config_argument, help='config file')
     size = "input size (default: 480 640; for translation, the config's)"
     parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help=size)
     precision = 'float32, with or without TF32 on a GPU, or autocast to a half precision (default: float32)'

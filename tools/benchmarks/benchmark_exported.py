@@ -14,13 +14,13 @@ from mmengine.config import Config
 from mmengine.utils import track_iter_progress
 from prettytable import PrettyTable
 
-from cen_mm import config_path
+from cen_mm import config_argument
 from cen_mm.apis import ExportedModel, init_model
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', type=config_argument, help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('files', nargs='+', help='exported models')
     parser.add_argument('--shape', type=int, nargs=2, default=(480, 640), help='height and width (default: 480 640)')
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=1, help='threads of each program')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model = init_model(Config.fromfile(config_path(args.config)), args.checkpoint, device='cpu')
+    model = init_model(Config.fromfile(args.config), args.checkpoint, device='cpu')
     images = {name: torch.randn(args.batch, 3, *args.shape) for name in model.available_modalities}
     inputs = torch.cat(list(images.values()), dim=1)
 

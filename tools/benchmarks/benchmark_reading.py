@@ -21,7 +21,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.utils import track_iter_progress
 from PIL import Image
 
-import cen_mm  # noqa: F401  makes the stack importable and registers the scope
+from cen_mm import config_argument
 
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
 
@@ -65,7 +65,7 @@ def read_with_pil(paths: dict, size: int) -> tuple[torch.Tensor, ...]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file with an RGB-D data set')
+    parser.add_argument('config', type=config_argument, help='config file with an RGB-D data set')
     parser.add_argument('--samples', type=int, default=48, help='number of samples per run (default: 48)')
     parser.add_argument('--runs', type=int, default=5, help='number of runs after one warm-up run (default: 5)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key=value')

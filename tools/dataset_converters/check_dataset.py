@@ -21,7 +21,7 @@ from mmengine.utils import ProgressBar
 from prettytable import PrettyTable
 from sample_faults import DOUBTFUL, check_sample
 
-from cen_mm import config_path
+from cen_mm import config_argument
 from cen_mm.datasets.base import FileDataset
 from cen_mm.datasets.files import Fault
 from cen_mm.engine.samples import base_datasets, files_of
@@ -155,14 +155,14 @@ def differing_channels(channels: dict[str, dict[int, list[str]]]) -> Iterator[Fa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file, or cen_mm::NAME for a config of cen_mm')
+    parser.add_argument('config', type=config_argument, help='config file, or cen_mm::NAME for a config of cen_mm')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (default: one per core)')
     parser.add_argument('--timeout', type=float, default=60, help='seconds for one file (default: 60)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key=value')
     args = parser.parse_args()
     if args.workers < 1:
         parser.error(f'--workers is {args.workers}: give a number of at least 1')
-    cfg = Config.fromfile(config_path(args.config))
+    cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     faults: list[Fault] = []

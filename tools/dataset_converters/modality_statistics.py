@@ -19,7 +19,7 @@ from mmengine.utils import track_iter_progress
 from prettytable import PrettyTable
 from torch.utils.data import DataLoader
 
-import cen_mm  # noqa: F401  makes the stack importable and registers the scope
+from cen_mm import config_argument
 from cen_mm.datasets import MultimodalDataset
 from cen_mm.datasets.modality import Modality
 from cen_mm.engine.samples import base_datasets
@@ -83,7 +83,7 @@ def format_settings(name: str, moments: Moments) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file of a segmentation model')
+    parser.add_argument('config', type=config_argument, help='config file of a segmentation model')
     parser.add_argument('--workers', type=int, default=2, help='number of processes that read files (default: 2)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings to override: key=value')
     args = parser.parse_args()

@@ -15,7 +15,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import DATASETS
 from torch import Tensor
 
-from cen_mm import config_path
+from cen_mm import config_argument
 from cen_mm.apis import ExportError, export_model, init_model
 from cen_mm.apis.exported import SUFFIXES
 from cen_mm.engine.samples import base_datasets
@@ -23,7 +23,7 @@ from cen_mm.engine.samples import base_datasets
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file, or cen_mm::NAME for a config of cen_mm')
+    parser.add_argument('config', type=config_argument, help='config file, or cen_mm::NAME for a config of cen_mm')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--format', choices=list(SUFFIXES), default='onnx', help='format of the file (default: onnx)')
     parser.add_argument('--out', help='file to write (default: the checkpoint with the suffix .onnx or .pt2)')
@@ -61,7 +61,7 @@ def main() -> None:
     args = parse_args()
     if not Path(args.checkpoint).is_file():
         raise SystemExit(f'The checkpoint {args.checkpoint} does not exist: give the path of a .pth file.')
-    cfg = Config.fromfile(config_path(args.config))
+    cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     out = Path(args.out or Path(args.checkpoint).with_suffix(SUFFIXES[args.format]))
     if out.suffix != SUFFIXES[args.format]:
@@ -74,8 +74,13 @@ def main() -> None:
         difference = export_model(model, out, images, args.argmax, tuple(size))
     except (ExportError, OSError, ValueError) as error:
         raise SystemExit(f'export.py: {error}') from None
+    options = (
+        f' --available-modalities {" ".join(model.available_modalities)}'
+        if cfg.model.get('available_modalities')
+        else ''
+    )
     print(f'Written to {out} ({out.stat().st_size / 1e6:.1f} MB); largest difference from PyTorch: {difference:.1e}')
-    print(f'Next: python tools/test.py {args.config} {out}')
+    print(f'Next: python tools/test.py {args.config} {out}{options}')
 
 
 if __name__ == '__main__':

@@ -78,7 +78,7 @@ class LoadLabels(BaseTransform):
         backend_args: arguments of mmengine's file backend.
 
     Raises:
-        ValueError: if there is no label for training.
+        ValueError: if there is no label for training, or the images have been resized or flipped before.
         BadFileError: if the file cannot be read or decoded, is not an 8-bit one-channel image, contains a class that
             the data set does not have, or differs from the image in size.
     """
@@ -93,6 +93,8 @@ class LoadLabels(BaseTransform):
             if self.augment:
                 raise ValueError('The data set has no labels, but training needs them: set label in the data set.')
             return results
+        if results['img_shape'] != results['ori_shape'] or 'flip' in results:
+            raise ValueError('The images move before their label is loaded: put LoadLabels after LoadModalities.')
         path = results['seg_map_path']
         label = self.map_classes(path, self.read(results), results)
         self._align(path, label.shape, results)

@@ -32,6 +32,9 @@ PIXELS_STAY = {
     'RandomChoice', 'RandomGrayscale', 'Rerange', 'TestTimeAug',
 }  # fmt: skip
 
+# What replaces the transforms of mmseg that read and pack one image.
+OURS = dict(LoadImageFromFile='LoadModalities', LoadAnnotations='LoadLabels', PackSegInputs='PackModalities')
+
 
 @contextmanager
 def _settings_of(transform: BaseTransform, modality: Modality, pad_val: float) -> Iterator[None]:
@@ -153,6 +156,11 @@ def check_pipeline(transforms: Iterable[BaseTransform]) -> None:
         check_pipeline(getattr(transform, 'subroutines', ()))  # of TestTimeAug
         ours = kind.__module__.startswith('cen_mm.') or getattr(kind, 'moves_modalities', False)
         if not ours and kind.__name__ not in PIXELS_STAY:
+            if kind.__name__ in OURS:
+                raise ValueError(
+                    f'The pipeline contains {kind.__name__}, which reads or packs one image: use '
+                    f"type='cen_mm.{OURS[kind.__name__]}'."
+                )
             known = (
                 f"type='cen_mm.{kind.__name__}'" if kind.__name__ in TRANSFORMS.module_dict else 'another transform'
             )

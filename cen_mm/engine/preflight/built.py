@@ -5,11 +5,11 @@ from typing import Any, Iterator
 from mmengine.optim import OptimWrapperDict
 from torch import nn
 
-from .config import optim_wrappers
+from .config import optim_wrappers, param_schedulers
 
 
 def check_classes(model: nn.Module, train: Any) -> None:
-    """Raises ValueError if a head has another number of classes than the training data set."""
+    """Raises ValueError if a head has another number of classes or class weights than the training data set."""
     number = len(train.metainfo.get('classes') or ())
     for name, child in model.named_children():
         heads: Any = child if isinstance(child, nn.ModuleList) else [child]
@@ -19,6 +19,13 @@ def check_classes(model: nn.Module, train: Any) -> None:
                     f'model.{name}.num_classes is {head.num_classes}, but the data set has {number} classes '
                     '(metainfo.classes): use the same number.'
                 )
+            losses: Any = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
+            for weights in filter(None, (getattr(loss, 'class_weight', None) for loss in losses)):
+                if len(weights) != number:
+                    raise ValueError(
+                        f'A loss of model.{name} has {len(weights)} values in class_weight, but the data set has '
+                        f'{number} classes: give one per class.'
+                    )
 
 
 def check_target(train: Any) -> None:
@@ -77,17 +84,48 @@ def check_ignore_index(train: Any) -> list[str]:
     return []
 
 
-def check_custom_keys(optim_wrapper: dict, model: nn.Module) -> None:
-    """Raises ValueError for a key of ``paramwise_cfg.custom_keys`` that is in no parameter's name."""
+def check_custom_keys(optim_wrapper: dict, model: nn.Module) -> list[str]:
+    """Warns of ``custom_keys`` that are in no parameter's name: misspelled, or for another backbone."""
+    warnings = []
     for path, wrapper in optim_wrappers(optim_wrapper):
         network = getattr(model, path.rpartition('.')[2], model)  # of a GAN
         names = [name for name, _ in network.named_parameters()]
         for key in (wrapper.get('paramwise_cfg') or {}).get('custom_keys', {}):
             if not any(key in name for name in names):
-                raise ValueError(
-                    f'{path}.paramwise_cfg.custom_keys.{key} is in no name of a parameter, such as {names[0]}: '
-                    'correct or remove it.'
+                warnings.append(
+                    f'{path}.paramwise_cfg.custom_keys.{key} has no effect, because it is in no name of a parameter, '
+                    f'such as {names[0]}: correct or remove it.'
                 )
+    return warnings
+
+
+def check_schedule(cfg: dict, loop: Any) -> list[str]:
+    """Warns of learning rates whose schedule is shorter or longer than training, as after a change of its length only.
+
+    Args:
+        cfg: the config of the run.
+        loop: its training loop.
+    """
+    lengths = {False: (loop.max_iters, 'iterations')}
+    if 'max_epochs' in cfg['train_cfg']:
+        lengths[True] = (loop.max_epochs, 'epochs')
+    ends: dict[bool, dict[str, int]] = {True: {}, False: {}}
+    decays = False  # a schedule that ends with a warm-up stays constant on purpose
+    for key, scheduler in param_schedulers(cfg.get('param_scheduler')):
+        milestones = scheduler.get('milestones') or [0]
+        period = scheduler.get('begin', 0) + scheduler.get('T_max', 0)
+        end = scheduler.get('end') or scheduler.get('total_steps') or max(*milestones, period)
+        ends[scheduler.get('by_epoch', True)][key] = end
+        decays = decays or scheduler['type'].startswith(('CosineAnnealing', 'Poly', 'OneCycle'))
+    warnings = []
+    for by_epoch, (length, unit) in lengths.items():
+        last = max(ends[by_epoch], key=ends[by_epoch].__getitem__, default=None)
+        if last and (end := ends[by_epoch][last]) and (end > length or (end < length and decays)):
+            warnings.append(
+                f'{last} ends after {end} {unit}, but training after {length}: let both end at the same time, unless '
+                'it is intended.'
+            )
+    return warnings
 
 
 def check_learning_rates(optim_wrapper: Any) -> list[str]:

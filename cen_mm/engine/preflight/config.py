@@ -75,6 +75,7 @@ def check_config(cfg: Config) -> None:
     for metric in _as_list(cfg.get('val_evaluator')):
         check_arguments('val_evaluator', metric, METRICS)
     check_exchange_hooks(cfg)
+    check_units(cfg)
     for key, wrapper in optim_wrappers(cfg.optim_wrapper):
         check_names(f'{key}.clip_grad', wrapper.get('clip_grad') or {}, CLIP_GRAD_KEYS)
         check_paramwise_options(key, wrapper, wrapper.get('constructor', cfg.optim_wrapper.get('constructor')))
@@ -106,6 +107,15 @@ def optim_wrappers(cfg: dict, key: str = 'optim_wrapper') -> Iterator[tuple[str,
         for name, wrapper in cfg.items():
             if isinstance(wrapper, dict):
                 yield from optim_wrappers(wrapper, f'{key}.{name}')
+
+
+def param_schedulers(node: Any, key: str = 'param_scheduler') -> Iterator[tuple[str, dict]]:
+    """Yields the path and the config of each scheduler: one, a list, or a dict of lists, one per network."""
+    if isinstance(node, dict) and 'type' in node:
+        yield key, node
+    elif isinstance(node, (dict, list, tuple)):
+        for name, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from param_schedulers(child, f'{key}.{name}')
 
 
 def check_parts(cfg: Config) -> None:
@@ -208,15 +218,33 @@ def check_exchange_hooks(cfg: Config) -> None:
         raise ValueError(f'{" and ".join(keys)} are both an ExchangeHook: remove one, because both log the same.')
 
 
+def check_units(cfg: Config) -> None:
+    """Raises ValueError if training counts iterations, but schedulers or checkpoints count epochs, which never end."""
+    parts = [item for item in hooks(cfg) if str(item[1].get('type')).endswith('CheckpointHook')]
+    parts += [
+        item for item in param_schedulers(cfg.get('param_scheduler')) if not item[1].get('convert_to_iter_based')
+    ]
+    for key, part in parts if 'max_iters' in cfg.train_cfg else ():
+        if part.get('by_epoch', True):
+            raise ValueError(
+                f'{key} counts epochs, but train_cfg.max_iters counts iterations: set {key}.by_epoch=False.'
+            )
+
+
 def check_paramwise_options(key: str, wrapper: dict, constructor: Optional[str]) -> None:
     """Raises ValueError for unknown keys of ``paramwise_cfg``, and unknown options of its ``custom_keys``."""
     paramwise = wrapper.get('paramwise_cfg') or {}
-    if constructor not in CONSTRUCTORS:
-        return
     if 'exchanging_norms' in paramwise and constructor != OWN_CONSTRUCTOR:
         raise ValueError(
             f"{key}.paramwise_cfg.exchanging_norms needs constructor='{OWN_CONSTRUCTOR}': set it in {key}."
         )
+    if str(constructor).endswith('DecayOptimizerConstructor'):
+        raise ValueError(
+            f'{key}.constructor={constructor!r} finds the layers of some backbones of mmseg by name, not those of '
+            f"cen_mm: use '{OWN_CONSTRUCTOR}' with custom_keys."
+        )
+    if constructor not in CONSTRUCTORS:
+        return
     check_names(f'{key}.paramwise_cfg', paramwise, CONSTRUCTORS[constructor])
     groups = {f'custom_keys.{name}': options for name, options in paramwise.get('custom_keys', {}).items()}
     groups['exchanging_norms'] = paramwise.get('exchanging_norms', {})

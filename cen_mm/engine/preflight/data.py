@@ -146,7 +146,7 @@ def check_normalization(name: str, images: Images, mean: Tensor, std: Tensor) ->
     """
     x, scale = images.values, images.settings.scale
     raw = x * std[:, None] + mean[:, None]
-    says = f'data_preprocessor.modalities.{name} has mean={_numbers(mean)} and std={_numbers(std)}'
+    says = f'model.data_preprocessor.modalities.{name} has mean={_numbers(mean)} and std={_numbers(std)}'
     facts = f'the images have {_numbers(raw.mean(1))} and {_numbers(raw.std(1))}'
     tool = 'tools/dataset_converters/modality_statistics.py CONFIG prints both'
     offset, spread = x.mean(1).abs().max(), x.std(1).max()

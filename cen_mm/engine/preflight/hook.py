@@ -62,8 +62,9 @@ class PreflightHook(Hook):
         with trial.unchanged_state(model):
             built.check_classes(model, dataset)
             built.check_target(dataset)
-            built.check_custom_keys(runner.cfg.optim_wrapper, model)
             warnings = built.check_ignore_index(dataset) + built.check_learning_rates(runner.optim_wrapper)
+            warnings += built.check_custom_keys(runner.cfg.optim_wrapper, model)
+            warnings += built.check_schedule(runner.cfg, runner.train_loop)
             samples = data.read_samples(dataset, key)
             counts = data.count_labels(samples)
             data.check_labels(counts, key)
@@ -82,6 +83,11 @@ class PreflightHook(Hook):
             table.draw_groups(runner.optim_wrapper),
             *table.describe_run(runner, samples[0][0]),
         ]
+        if unused := [name for name in dataset.metainfo.get('modalities', ()) if name not in images]:
+            lines.append(
+                f'the model does not use {", ".join(unused)} of the data set: it is not in '
+                'model.data_preprocessor.modalities'
+            )
         if counts.any():
             lines.append(table.describe_classes(counts, dataset.metainfo['classes']))
         if not sharded:
