@@ -23,11 +23,14 @@ READS_VALUES = ('_local_scalar_dense', 'nonzero', 'masked_select', 'index.Tensor
 
 
 class Recorder(TorchDispatchMode):
-    """Records the names of all operations, copies from the host, and the types of convolved and exchanged features."""
+    """Records the names of all operations, copies from the host, and the types of convolved and exchanged features.
+
+    Also the types after a ReLU, because features that are only added and rectified keep the type of the wider summand.
+    """
 
     def __init__(self):
         super().__init__()
-        self.names, self.copies, self.types = set(), 0, set()
+        self.names, self.copies, self.types, self.rectified = set(), 0, set(), set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
@@ -37,6 +40,8 @@ class Recorder(TorchDispatchMode):
             self.copies += args[0].device.type == 'cpu' and out.device.type == 'cuda'
         if name == 'aten.convolution.default' or (name == 'aten.where.self' and args[0].shape[2:] == (1, 1)):
             self.types.add(out.dtype)
+        if name == 'aten.relu.default':
+            self.rectified.add(out.dtype)
         return out
 
     @property
@@ -110,7 +115,7 @@ def test_training_step_reads_no_values(case):
     assert not recorder.reads
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float16], ids=str)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_training_step_copies_only_the_batch(case, dtype, monkeypatch):
     model, cfg, batch, num_tensors = case
     monkeypatch.setattr(torch.Tensor, 'backward', lambda *args, **kwargs: None)  # torch's needs a GPU
@@ -120,12 +125,15 @@ def test_training_step_copies_only_the_batch(case, dtype, monkeypatch):
             move_to_simulated_gpu(model)
             wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
             data = batch()
-            torch.set_autocast_enabled('cuda', dtype is torch.float16)
+            torch.set_autocast_enabled('cuda', dtype is not torch.float32)
+            torch.set_autocast_dtype('cuda', dtype)
             with Recorder() as recorder:
                 losses = model.train_step(data, wrapper)
-        return recorder.copies, recorder.types, {loss.device.type for loss in losses.values()}
+        devices = {loss.device.type for loss in losses.values()}
+        return recorder.copies, recorder.types, recorder.rectified - {dtype}, devices
 
-    assert run_forked(train_step) == (num_tensors, {dtype}, {'cuda'})
+    float32 = {torch.float32} if dtype is torch.float16 and 'neck' in cfg.model else set()  # RefineNet has no norms
+    assert run_forked(train_step) == (num_tensors, {dtype}, float32, {'cuda'})
 
 
 def run_forked(function):

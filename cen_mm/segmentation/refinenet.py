@@ -2,6 +2,7 @@
 
 from typing import Optional, Sequence
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_conv_layer
 from mmengine.model import BaseModule
@@ -104,8 +105,11 @@ class RefineBlock(nn.Module):
         """
         x = self.input_units(self.reduce_conv(x))
         if self.fusion_conv is not None:
+            x = self.fusion_conv(x)
             coarser = F.interpolate(coarser, size=x.shape[2:], mode='bilinear', align_corners=True)
-            x = self.fusion_conv(x) + coarser
+            if x.dtype == torch.bfloat16:  # CUDA's autocast interpolates in float32, and float32 it would remain
+                coarser = coarser.to(x.dtype)
+            x = x + coarser
         return self.output_conv(self.output_units(self.pool(F.relu(x))))
 
 
