@@ -136,6 +136,23 @@ def test_training_step_copies_only_the_batch(case, dtype, monkeypatch):
     assert run_forked(train_step) == (num_tensors, {dtype}, float32, {'cuda'})
 
 
+def test_prediction_stays_on_the_device_and_reads_no_values(case):
+    model, _, batch, num_tensors = case
+
+    def predict():
+        with FakeTensorMode(), torch.no_grad():
+            move_to_simulated_gpu(model.eval())
+            data = batch()
+            for sample in data['data_samples']:
+                sample.set_metainfo(dict(ori_shape=(64, 96), img_shape=(64, 96)))
+            with Recorder() as recorder:
+                sample = model.test_step(data)[0]
+        outputs = sample.pred_sem_seg.values() if 'pred_sem_seg' in sample else sample.branches.values()
+        return recorder.reads, recorder.copies, {output.device.type for output in outputs}
+
+    assert run_forked(predict) == ([], num_tensors, {'cuda'})
+
+
 def run_forked(function):
     """Runs a function in a forked process: with a simulated GPU, torch starts threads that forbid forks."""
     context = get_context('fork')
