@@ -4,6 +4,7 @@
 """
 
 import copy
+import json
 import os
 import runpy
 import subprocess
@@ -256,6 +257,25 @@ def test_training_with_compile_in_the_config(run_tool, made_nyudv2, tmp_path, mo
         states.append(torch.load(tmp_path / 'work/epoch_1.pth', map_location='cpu')['state_dict'])
     for key, value in states[0].items():
         torch.testing.assert_close(states[1][key], value, rtol=1e-3, atol=1e-4, msg=key)
+
+
+def test_tools_with_amp_workers_accumulation_and_resuming(run_tool, made_nyudv2, tmp_path, monkeypatch):
+    """One process resumes a run of dist_train.sh, which uses NCCL on a GPU; test.py repeats the last scores."""
+    monkeypatch.setenv('CEN_MM_NYUDV2', str(made_nyudv2))
+    config, work_dir = ROOT / 'configs/cen_refinenet_r18_nyudv2.py', tmp_path / 'work'
+    options = ['--cfg-options', 'model.backbone.init_cfg=None', 'train_dataloader.batch_size=2']
+    options += [f'{split}_dataloader.num_workers=2' for split in ('train', 'val', 'test')]
+    options += ['model_wrapper_cfg.device_ids=None'] * (DEVICE == 'cpu')
+    train = ['--work-dir', work_dir, '--amp', '--resume', *options, 'optim_wrapper.accumulative_counts=2']
+    run_tool('dist_train.sh', config, 1, *train[:3], *train[4:], 'train_cfg.max_epochs=1', 'train_cfg.val_interval=5')
+    log = run_tool('train.py', config, *train, 'train_cfg.max_epochs=2', 'train_cfg.val_interval=2')
+    assert 'resumed at epoch 1, iteration 2' in log
+    checkpoint = torch.load(work_dir / 'epoch_2.pth', map_location='cpu', weights_only=False)
+    assert {int(state['step']) for state in checkpoint['optimizer']['state'].values()} == {2}  # of 4 iterations
+    run_tool('test.py', config, work_dir / 'epoch_2.pth', '--work-dir', tmp_path / 'test', *options)
+    logged, (tested,) = max(work_dir.glob('*/vis_data/2*.json')), (tmp_path / 'test').glob('*/2*.json')
+    (validated,) = [row for row in map(json.loads, logged.read_text().splitlines()) if 'mIoU' in row]
+    assert json.loads(tested.read_text())['mIoU'] == pytest.approx(validated['mIoU'], abs=0.01)
 
 
 def test_resumed_adamw_counts_its_steps_on_the_cpu(tmp_path):
