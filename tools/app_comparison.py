@@ -1,7 +1,7 @@
 """What tools/app.py shows: predictions with all modalities and with some of them, their differences and scores."""
 
 from pathlib import Path
-from typing import NamedTuple, Optional, Sequence, Union
+from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
 import torch
@@ -12,8 +12,7 @@ from mmengine.structures import BaseDataElement
 from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
-from cen_mm.apis import InputLoader, predict, select_modalities, to_arrays
-from cen_mm.segmentation.visualizer import to_picture
+from cen_mm.apis import InputLoader, draw_inputs, draw_target, predict, select_modalities, to_arrays
 
 Scores = dict[str, dict[str, float]]  # {branch: {score: value}}
 
@@ -88,11 +87,15 @@ class Comparer:
         packed = self.load(images)
         all_outputs = self._predict(packed)
         outputs = all_outputs if used == images else self._predict(self.load(used))
+        inputs, picture = draw_inputs(packed['inputs'], list(images)), None if target is None else draw_target(target)
+        if picture is not None:  # the label may cover only the center of the images
+            for part in (inputs, all_outputs, outputs):
+                part.update({name: crop_center(image, picture.shape[:2]) for name, image in part.items()})
         return Comparison(
-            draw_inputs(packed['inputs'], list(images)),
+            inputs,
             all_outputs,
             outputs,
-            None if target is None else draw_target(target),
+            picture,
             self._score(all_outputs, target),
             self._score(outputs, target),
         )
@@ -118,24 +121,10 @@ class Comparer:
         return score_image(output.permute(2, 0, 1), to_bytes(target.gt_img), mask)
 
 
-def draw_inputs(inputs: Union[dict[str, Tensor], Tensor], names: list[str]) -> dict[str, np.ndarray]:
-    """Draws packed inputs, {name: ``(C, H, W)``} or ``(3M, H, W)`` in [-1, 1], as RGB ``(H, W, 3)`` uint8."""
-    if isinstance(inputs, dict):
-        return {name: to_picture(image, bgr=name == 'rgb') for name, image in inputs.items()}
-    from cen_mm.translation.results_hook import to_picture as to_rgb  # imports MMagic
-
-    return {name: to_rgb(image) for name, image in zip(names, inputs.chunk(len(names)))}
-
-
-def draw_target(target: BaseDataElement) -> Optional[np.ndarray]:
-    """Returns the label ``(H, W)`` or the target image ``(H, W, 3)``, uint8, of a packed sample, if it has one."""
-    if 'gt_sem_seg' in target:
-        return target.gt_sem_seg.data[0].byte().numpy()
-    if 'gt_img' not in target:
-        return None
-    from cen_mm.translation.results_hook import to_picture as to_rgb  # imports MMagic
-
-    return to_rgb(target.gt_img)
+def crop_center(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Crops an image ``(H, W, ...)`` to its center of ``size``, as :class:`~cen_mm.datasets.LoadLabels` does."""
+    top, left = ((have - want) // 2 for have, want in zip(image.shape, size))
+    return image[top : top + size[0], left : left + size[1]]
 
 
 def spread(outputs: Sequence[np.ndarray]) -> np.ndarray:

@@ -150,7 +150,8 @@ def render_exchange(model: BaseModel) -> tuple[str, str]:
     Returns:
         A title with the total share, and a table with a bar in every cell, as HTML.
     """
-    masks = {name: norm.replaced.cpu() for name, norm in exchanging_norms(model)}  # (M, C) bool each
+    norms = exchanging_norms(model, with_unused=False)
+    masks = {name: norm.replaced.cpu() for name, norm in norms}  # (M, C) bool each
     if not masks:
         return 'This model does not exchange channels', ''
     total = sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())

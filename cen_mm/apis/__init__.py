@@ -1,6 +1,6 @@
 """Functions for using trained models in your own code."""
 
-from .drawing import draw, to_arrays
+from .drawing import draw, draw_inputs, draw_target, to_arrays
 from .export import export_model
 from .exported import ExportedModel, ExportError, use_exported
 from .inference import inference_model, init_model, predict
@@ -13,6 +13,8 @@ __all__ = [
     'InputLoader',
     'MultimodalInferencer',
     'draw',
+    'draw_inputs',
+    'draw_target',
     'export_model',
     'inference_model',
     'init_model',

@@ -70,7 +70,9 @@ def _load_onnx(file: str) -> tuple[dict, Any, Any]:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()  # by default, every process uses all cores
-    session = onnxruntime.InferenceSession(file, options, providers=onnxruntime.get_available_providers())
+    # AzureExecutionProvider calls a remote service, and is first in the list of onnxruntime for CPUs.
+    providers = [name for name in onnxruntime.get_available_providers() if name != 'AzureExecutionProvider']
+    session = onnxruntime.InferenceSession(file, options, providers=providers)
     print_log(f'{file} runs in ONNX Runtime with {session.get_providers()[0]}', 'current')
     types = {'tensor(uint8)': torch.uint8, 'tensor(float)': torch.float32}
     inputs = {node.name: (types[node.type], node.shape[1]) for node in session.get_inputs()}
@@ -111,6 +113,7 @@ def use_exported(model: BaseModel, file: Union[str, Path]) -> None:
         ExportError: if the file has other modalities than the model, or cannot be used.
     """
     exported = ExportedModel(file)
+    model.exported = str(file)
     if tuple(exported.inputs) != model.available_modalities:
         raise ExportError(
             f'{file} has the inputs {", ".join(exported.inputs)}, but the modalities of the model are '

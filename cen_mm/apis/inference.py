@@ -15,8 +15,8 @@ from mmengine.runner import load_checkpoint
 from mmengine.structures import BaseDataElement
 
 from ..compat import config_path
-from ..segmentation import FusionSegmentor
-from .inputs import Image, InputLoader, build_test_dataset, list_inputs, select_modalities
+from ..segmentation import FusionSegmentor, MultimodalDataPreProcessor
+from .inputs import Image, InputLoader, build_test_dataset, list_inputs, lock_of, select_modalities
 
 
 def init_model(
@@ -105,7 +105,7 @@ def inference_model(
 
 @torch.no_grad()
 def predict(model: BaseModel, batch: dict) -> list[BaseDataElement]:
-    """Runs a model on a batch, with the modalities that it contains.
+    """Runs a model on a batch, with the modalities that it contains. Threads that share a model take turns.
 
     Args:
         model: model built by :func:`init_model`.
@@ -115,9 +115,11 @@ def predict(model: BaseModel, batch: dict) -> list[BaseDataElement]:
         One result per sample, as in :func:`inference_model`.
 
     Raises:
-        ValueError: if the model needs a modality that is missing.
+        ValueError: if the model needs a modality that is missing, or is in training mode.
     """
-    with _available(model, batch['data_samples'][0].modalities):
+    if model.training:
+        raise ValueError('The model is in training mode, with dropout and statistics of the batch: call model.eval().')
+    with lock_of(model), _available(model, batch['data_samples'][0].modalities):
         return model.test_step(batch)
 
 
@@ -129,15 +131,13 @@ def _available(model: BaseModel, names: Sequence[str]) -> Iterator[None]:
     if names == before[0]:
         yield
         return
-    if isinstance(model, FusionSegmentor):
-        raise ValueError(f'FusionSegmentor needs every modality: give images of {", ".join(model.modalities)}.')
-    settings = model.cfg.model.get('data_preprocessor', {})
+    if isinstance(model, FusionSegmentor) or hasattr(model, 'exported'):
+        kind = 'FusionSegmentor' if isinstance(model, FusionSegmentor) else f'The exported model {model.exported}'
+        raise ValueError(f'{kind} needs every modality: give images of {", ".join(before[0])}.')
     try:
         model.available_modalities = names
-        if 'modalities' in settings:
-            modalities = {name: settings.modalities[name] for name in names}
-            model.data_preprocessor = MODELS.build({**settings, 'modalities': modalities})
-            model.data_preprocessor.to(next(model.parameters()).device)
+        if isinstance(before[1], MultimodalDataPreProcessor):
+            model.data_preprocessor = before[1].subset(names)
         yield
     finally:
         model.available_modalities, model.data_preprocessor = before

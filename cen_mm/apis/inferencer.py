@@ -45,7 +45,10 @@ class MultimodalInferencer(BaseInferencer):
     ):
         if not isinstance(model, BaseModel):
             model = init_model(model, weights, device)
+        elif weights is not None or device is not None:
+            raise ValueError('The model is built already: call model.to(device), and leave out weights and device.')
         self._built = model
+        self._num_samples = 0  # so that the arrays of each call have other names
         super().__init__(model.cfg, device=device, show_progress=show_progress)
 
     def _init_model(self, cfg: Config, weights: Optional[str], device: str = 'cpu') -> BaseModel:
@@ -98,8 +101,10 @@ class MultimodalInferencer(BaseInferencer):
         if batch_size < 1:
             raise ValueError(f'batch_size is {batch_size}: give a number of at least 1.')
         samples = [
-            (name, select_modalities(images, self.model, available_modalities)) for name, images in list_inputs(inputs)
+            (name, select_modalities(images, self.model, available_modalities))
+            for name, images in list_inputs(inputs, self._num_samples)
         ]
+        self._num_samples += len(samples)
         self._tell_missing(samples)
         results: dict[str, list] = dict(predictions=[], visualization=[])
         bar = ProgressBar(len(samples)) if self.show_progress else None

@@ -1,8 +1,10 @@
 """Reading the images of the user, in files or arrays, as the test pipeline of a config reads its data set."""
 
 import os
+import threading
 from pathlib import Path
 from typing import Any, Optional, Sequence, Union
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from mmengine.config import Config
@@ -13,11 +15,23 @@ from mmengine.registry import DATASETS
 from ..datasets.files import common_names
 from ..datasets.modality import ArrayInput
 from ..engine.samples import base_datasets
+from ..exchange import check_available_modalities
 
 Image = Union[str, Path, np.ndarray]
 Inputs = Union[dict[str, Image], Sequence[dict[str, Image]]]
 
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp', '.npy', '.npz')  # of the files in a folder
+# Of the files in a folder
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp', '.ppm', '.pgm', '.jp2', '.npy', '.npz')
+
+
+_locks: WeakKeyDictionary = WeakKeyDictionary()  # an attribute of the model could not be copied
+_locks_lock = threading.Lock()
+
+
+def lock_of(model: BaseModel) -> threading.RLock:
+    """Returns the lock of a model: while it predicts, its ``available_modalities`` are those of the images."""
+    with _locks_lock:
+        return _locks.setdefault(model, threading.RLock())
 
 
 def build_test_dataset(cfg: Config) -> BaseDataset:
@@ -29,17 +43,19 @@ def build_test_dataset(cfg: Config) -> BaseDataset:
     return dataset
 
 
-def list_inputs(inputs: Inputs) -> list[tuple[str, dict[str, Image]]]:
+def list_inputs(inputs: Inputs, start: int = 0) -> list[tuple[str, dict[str, Image]]]:
     """Lists the samples in the user's inputs.
 
     Args:
         inputs: an image per modality, ``dict(rgb='a.png', depth=array)``; or a folder or path pattern per modality,
             ``dict(rgb='rgb', depth='depth/{}.png')``, where ``{}`` stands for the name that all files of a sample
             share; or a list of dicts with an image per modality.
+        start: number of the first sample, for the names of samples that are arrays.
 
     Returns:
         For each sample a unique name, and its images {modality: path or array}.
-        The name is that of the file of RGB, or else of the first modality; for folders, the part that all files share.
+        The name is that of the file of RGB, or else of the first modality; for folders, the part that all files share;
+        for arrays, the number of the sample.
 
     Raises:
         FileNotFoundError: if a folder does not exist or has no images, or the folders have no common name.
@@ -54,11 +70,12 @@ def list_inputs(inputs: Inputs) -> list[tuple[str, dict[str, Image]]]:
                     'existing folders or patterns for all modalities, or one image for each.'
                 )
             return _list_folders({name: str(image) for name, image in inputs.items()})
+    if isinstance(inputs, dict) or not isinstance(inputs, Sequence):
         inputs = [inputs]
     if not inputs:
         raise ValueError('The list of inputs is empty: give at least one dict with an image per modality.')
     samples: dict[str, dict[str, Image]] = {}
-    for i, images in enumerate(inputs):
+    for i, images in enumerate(inputs, start):
         if not isinstance(images, dict):
             raise ValueError(
                 f'An input is a {type(images).__name__}: give a dict with an image per modality, such as '
@@ -126,8 +143,11 @@ def select_modalities(
     known = ', '.join(model.modalities)
     if unknown := [name for name in images if name not in model.modalities]:
         raise ValueError(f'The model has no modality {unknown[0]!r}: give images of {known}.')
+    if available_modalities is not None:
+        check_available_modalities(available_modalities, model.modalities)
     if available_modalities is None:
-        available_modalities = [name for name in model.available_modalities if name in images]
+        with lock_of(model):
+            available_modalities = [name for name in model.available_modalities if name in images]
     elif missing := [name for name in available_modalities if name not in images]:
         raise ValueError(f'available_modalities contains {missing[0]!r}, but there is no image of it: add the image.')
     if not available_modalities:
@@ -155,6 +175,7 @@ class InputLoader:
 
     def __init__(self, cfg: Config):
         self.dataset = build_test_dataset(cfg)
+        self._lock = threading.Lock()  # the data set and its transforms hold one sample at a time
 
     def __call__(self, images: dict[str, Image], name: str = '') -> dict:
         """Returns what the pipeline packs: ``inputs`` and ``data_samples``, with ``name`` as ``sample_name``.
@@ -171,7 +192,9 @@ class InputLoader:
             for key, image in images.items()
         }
         first = paths.get('rgb', next(iter(paths.values())))
-        self.dataset.data_list = [dict(modality_paths=paths, img_path=str(first))]
-        packed = self.dataset[0]
-        packed['data_samples'].set_metainfo(dict(sample_name=name))
+        with self._lock:
+            self.dataset.data_list = [dict(modality_paths=paths, img_path=str(first))]
+            packed = self.dataset[0]
+        names = {key: str(path) for key, path in paths.items()}  # a result must not keep the arrays
+        packed['data_samples'].set_metainfo(dict(sample_name=name, modality_paths=names))
         return packed

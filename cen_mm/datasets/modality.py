@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from .files import BackendArgs, BadFileError, read_file
 
-FORMATS = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'BMP', 'PPM', 'GIF', 'JPEG2000')  # others may run code: Ghostscript for EPS
+FORMATS = ('PNG', 'JPEG', 'TIFF', 'WEBP', 'BMP', 'PPM', 'JPEG2000')  # others may run code: Ghostscript for EPS
 MAX_PIXELS = 8192 * 8192
 
 

@@ -70,7 +70,7 @@ class ExchangeNorm(nn.Module):
         self.available: Optional[list[int]] = None
         self.register_buffer('partial_mean', None)
         self.register_buffer('partial_var', None)
-        self._cache: Optional[tuple[Any, Any]] = None
+        self._cache: dict[tuple, tuple] = {}
 
     def keep_partial_statistics(self) -> None:
         """Adds running statistics ``(M, C)`` for inputs with missing modalities, which start from the others.
@@ -145,30 +145,32 @@ class ExchangeNorm(nn.Module):
     def _constants(self, norms: Sequence[Any], x: Tensor) -> tuple[Tensor, Tensor, Optional[Tensor]]:
         """Scale and shift ``(M, 1, C, 1, ...)`` and mask of the replaced channels ``(M, C)`` of constant batch norms.
 
-        They are cached, because a GPU waits for every small operation at batch 1, until a parameter or the mode
-        changes.
+        They are cached, because a GPU waits for every small operation at batch 1, until weights are loaded, the mode
+        is set, or a parameter changes. Changes of ``parameter.data`` cannot be seen: call ``eval()`` after them.
         """
+        key = (tuple(self.available or ()), x.dtype, x.dim())
         tensors = [t for n in norms for t in (n.weight, n.bias, n.running_mean, n.running_var)]
-        key = (
-            x.dtype,
-            x.dim(),
-            self.threshold,
-            [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors],
-        )
-        if self._cache is None or self._cache[0] != key:
+        state = (self.threshold, [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors])
+        # A CUDA graph must not read memory that the cache may free, nor leave tensors in it that it has not filled.
+        is_captured = x.is_cuda and torch.cuda.is_current_stream_capturing()
+        cached = None if is_captured else self._cache.get(key)
+        if cached is None or cached[0] != state:
             scale = _stack(norms, 'weight') * (_stack(norms, 'running_var') + norms[0].eps).rsqrt()  # (M, C)
             shift = _stack(norms, 'bias') - _stack(norms, 'running_mean') * scale
             replaced = None if self.threshold is None else self._replaced(norms)
             shape = (len(norms), 1, -1, *[1] * (x.dim() - 2))
-            self._cache = key, (*(values.to(x.dtype).view(shape) for values in (scale, shift)), replaced)
-        return self._cache[1]
+            cached = state, (*(values.to(x.dtype).view(shape) for values in (scale, shift)), replaced)
+            if not is_captured:
+                self._cache[key] = cached
+        return cached[1]
 
     def train(self, mode: bool = True) -> 'ExchangeNorm':
         """Sets training or eval mode and clears the cached constants."""
-        self._cache = None
+        self._cache.clear()
         return super().train(mode)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
+        self._cache.clear()
         fill_copies(self.norms, state_dict, f'{prefix}norms.', prefix)
         if f'{prefix}partial_mean' in state_dict and self.partial_mean is None:  # a network trained with dropout
             self.keep_partial_statistics()

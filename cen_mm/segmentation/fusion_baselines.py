@@ -15,6 +15,8 @@ from ..registry import MODELS
 from .losses import head_losses
 from .segmentor import CENSegmentor
 
+BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the kernels of squared_mmd
+
 
 @MODELS.register_module()
 class FusionSegmentor(CENSegmentor):
@@ -165,12 +167,13 @@ class ConcatFusion(_Fusion):
 class _Gate(nn.Module):
     """Multiplies its input ``(B, C, h, w)`` by gates in (0, 1), which a bottleneck computes from the input."""
 
-    def __init__(self, channels: int, reduction: int):
+    def __init__(self, channels: int):
         super().__init__()
+        narrow = max(channels // 16, 1)  # 16 is eta in SSMA, for the coarsest map
         self.gates = nn.Sequential(
-            nn.Conv2d(channels, channels // reduction, 3, padding=1),
+            nn.Conv2d(channels, narrow, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels // reduction, channels, 3, padding=1),
+            nn.Conv2d(narrow, channels, 3, padding=1),
             nn.Sigmoid(),
         )
 
@@ -184,20 +187,11 @@ class SelfAttentionFusion(_Fusion):
 
     The gates are those of SSMA (Valada et al., "Self-supervised model adaptation for multimodal semantic
     segmentation", IJCV 2019), without the final batch norm, because RefineNet has no norms.
-
-    Args:
-        in_channels: channels of the backbone's maps.
-        num_modalities: M, set by the segmentor.
-        reduction: the bottleneck has ``1 / reduction`` of the channels (eta in SSMA: 16 on the coarsest map).
     """
-
-    def __init__(self, in_channels: Sequence[int], num_modalities: int, reduction: int = 16):
-        self.reduction = reduction
-        super().__init__(in_channels, num_modalities)
 
     def stage(self, channels: int, num_modalities: int) -> nn.Module:
         wide = num_modalities * channels
-        return nn.Sequential(_Gate(wide, self.reduction), nn.Conv2d(wide, channels, 3, padding=1))
+        return nn.Sequential(_Gate(wide), nn.Conv2d(wide, channels, 3, padding=1))
 
 
 @MODELS.register_module()
@@ -233,16 +227,16 @@ class AlignFusion(_Fusion):
         return {'loss_align': self.loss_weight * sum(terms) / max(len(terms), 1)}
 
 
-def squared_mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0)) -> Tensor:
+def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
     """Squared maximum mean discrepancy of two samples (Gretton et al., "A kernel two-sample test", JMLR 2012).
 
-    The kernel is the mean of Gaussians ``exp(-d² / (b * s))``, where s is the mean of d² over all pairs of both
-    samples (as in Long et al., "Learning transferable features with deep adaptation networks", ICML 2015).
+    The kernel is the mean of Gaussians ``exp(-d² / (b * s))`` for b in ``BANDWIDTHS``, where s is the mean of d² over
+    all pairs of both samples (as in Long et al., "Learning transferable features with deep adaptation networks", ICML
+    2015).
 
     Args:
         x: ``(n, C)``.
         y: ``(n, C)``.
-        bandwidths: the factors b.
 
     Returns:
         The biased estimate, a non-negative scalar.
@@ -250,6 +244,6 @@ def squared_mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float] = (0.25, 0.5, 
     both = torch.cat([x, y])  # (2n, C)
     distances = (both[:, None] - both[None]).square().sum(2)  # (2n, 2n)
     spread = distances.detach().mean().clamp(min=1e-12)
-    kernel = sum(torch.exp(-distances / (b * spread)) for b in bandwidths) / len(bandwidths)
+    kernel = sum(torch.exp(-distances / (b * spread)) for b in BANDWIDTHS) / len(BANDWIDTHS)
     (xx, xy), (_, yy) = (part.chunk(2, 1) for part in kernel.chunk(2))
     return xx.mean() + yy.mean() - 2 * xy.mean()

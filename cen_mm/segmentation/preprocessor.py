@@ -1,5 +1,6 @@
 """Normalizing and padding each modality."""
 
+import copy
 from itertools import chain
 from typing import Sequence
 
@@ -63,8 +64,8 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
             training: whether labels are padded too.
 
         Returns:
-            ``inputs``, ``(B, 3M, H, W)`` float32 (C instead of 3 for modalities with ``channels``), and
-            ``data_samples``.
+            ``inputs``, ``(B, 3M, H, W)`` float32 (C instead of 3 for modalities with ``channels``; float16 after
+            ``model.half()``), and ``data_samples``.
 
         Raises:
             ValueError: if a modality of the model is not in ``inputs``, or has another number of channels.
@@ -92,7 +93,19 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
         for image, (height, width) in zip(data['inputs'], sizes):
             image[:, height:] = self.normalized_pad
             image[:, :, width:] = self.normalized_pad
+        data['inputs'] = data['inputs'].to(self.mean.dtype)
         return data
+
+    def subset(self, names: Sequence[str]) -> 'MultimodalDataPreProcessor':
+        """Returns a preprocessor for some of the modalities, in the order of this one, with the same settings."""
+        part = copy.copy(self)
+        part._buffers = dict(self._buffers)  # copy.copy shares it
+        for key in ('mean', 'std', 'normalized_pad'):
+            values = dict(zip(self.channels, getattr(self, key).split(list(self.channels.values()))))
+            part._buffers[key] = torch.cat([values[name] for name in self.channels if name in names])
+        part.modalities = tuple(name for name in self.modalities if name in names)
+        part.channels = {name: self.channels[name] for name in part.modalities}
+        return part
 
     def _convert(self, name: str, image: Tensor) -> Tensor:
         """Converts a packed image ``(C, H, W)`` of any type to float32, in the network's channel order, tiled."""

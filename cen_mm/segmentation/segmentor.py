@@ -27,7 +27,7 @@ from ..exchange import (
     stack_modalities,
     use_available_modalities,
 )
-from ..exchange.available import is_per_modality
+from ..exchange.available import check_no_checkpointing, is_per_modality
 from ..registry import MODELS
 from .adapter import ChannelAdapter
 from .checks import check_auxiliary_heads, check_backbone, check_decode_head, explain_unexpected_keys
@@ -123,11 +123,8 @@ class CENSegmentor(EncoderDecoder):
             raise ValueError(f'branch_loss_weight={branch_loss_weight} is not a weight: use a number of 0 or more.')
         if not 0 <= modality_dropout <= 1:
             raise ValueError(f'modality_dropout={modality_dropout} is not a probability: use a number from 0 to 1.')
-        if modality_dropout and any(getattr(module, 'with_cp', False) for module in self.modules()):
-            raise ValueError(
-                'modality_dropout does not work with with_cp=True, because the second forward pass does not know '
-                'which modality was dropped: set modality_dropout=0 or with_cp=False.'
-            )
+        if modality_dropout:
+            check_no_checkpointing(self)
         if 0 < modality_dropout < 1:  # with 1, no training step has all modalities
             for module in self.modules():
                 if isinstance(module, ExchangeNorm) and is_per_modality(module, self.modalities):

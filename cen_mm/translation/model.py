@@ -184,7 +184,7 @@ class CENTranslation(BaseTranslationModel):
             raise ValueError(f"mode={mode!r} is unknown: choose 'tensor' or 'predict', or call train_step to train.")
         if data_samples:
             _check_inputs(data_samples, self.available_modalities)
-        branches = self.branches(_batch(inputs))
+        branches = self.branches(_batch(inputs).to(next(self.parameters()).dtype))  # float16 after model.half()
         if mode == 'tensor':
             return branches
         results = [DataSample() for _ in inputs]

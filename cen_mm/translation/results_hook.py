@@ -87,7 +87,7 @@ class ResultsHook(Hook):
             path = _named_after(sample.metainfo)
             name = str(Path(os.path.relpath(path, self.root)).with_suffix('.png'))
             for folder, image in folders.items():
-                _write(self.out / folder / name, to_picture(image))
+                _write(self.out / folder / name, to_rgb(image))
             strip = draw_strip(inputs, sample)
             _write(self.strips / name, strip)
             if self.show:
@@ -142,14 +142,14 @@ def draw_strip(inputs: Tensor, sample: BaseDataElement) -> np.ndarray:
     return np.hstack([_add_caption(image, text) for text, image in images.items()])
 
 
-def to_picture(image: Tensor) -> np.ndarray:
+def to_rgb(image: Tensor) -> np.ndarray:
     """Converts an RGB image ``(3, H, W)`` in [-1, 1] to ``(H, W, 3)`` uint8."""
     return np.ascontiguousarray(to_bytes(image).permute(1, 2, 0).cpu().numpy())
 
 
 def _add_caption(image: Tensor, text: str) -> np.ndarray:
     """Adds a caption above an image ``(3, H, W)`` in [-1, 1], which is enlarged if it is narrow."""
-    picture = to_picture(image)
+    picture = to_rgb(image)
     picture = picture.repeat(factor := -(-MIN_WIDTH // picture.shape[1]), 0).repeat(factor, 1)
     picture = cv2.copyMakeBorder(picture, CAPTION_HEIGHT, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
     return cv2.putText(picture, text, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)

@@ -64,7 +64,7 @@ NETWORKS = {
             backbone=RESNET,
             neck=dict(in_channels=[8], channels=8, top_channels=8),
             decode_head=dict(in_channels=8),
-            fusion=dict(in_channels=[8], reduction=4),
+            fusion=dict(in_channels=[8]),
         ),
     ),
 }
@@ -118,6 +118,8 @@ def test_onnx_equals_pytorch_for_other_sizes(build, name, tmp_path):
         ('depth', 'tensor(float)', 1),
     ]
     assert [node.name for node in session.get_outputs()] == [f'{output}_logits' for output in model.outputs]
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata['cen_mm.mean']) == dict(rgb=[123.675, 116.28, 103.53], depth=[0, 0, 0])
     for count, height, width in ((1, 64, 64), (3, 75, 130)):
         images = batches(IMAGES, count, height, width)
         with torch.no_grad():

@@ -1,6 +1,8 @@
 """Predictions from files and arrays equal those of the runner on the same files, in every bit."""
 
 import copy
+import sys
+import threading
 
 import mmengine
 import numpy as np
@@ -87,10 +89,57 @@ def test_a_baseline_that_needs_every_modality_says_so(segmentation):
         inference_model(init_model(cfg, device='cpu'), dict(rgb=segmentation.samples[0]['rgb']))
 
 
+def test_threads_share_a_model(segmentation, monkeypatch):
+    """While one predicts without depth, the other one must not."""
+    model = init_model(segmentation.cfg, segmentation.checkpoint, device='cpu')
+    arrays = {name: np.array(Image.open(path)) for name, path in segmentation.samples[0].items()}
+    inputs = [arrays, dict(rgb=arrays['rgb'])]
+    want = [inference_model(model, images) for images in inputs]
+    results = [[], []]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    threads = [
+        threading.Thread(target=lambda i=i: results[i].extend(inference_model(model, [inputs[i]] * 6))) for i in (0, 1)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(before)
+    for got, expected in zip(results, want):
+        assert_equal([got[0], got[5]], [expected.to_dict()] * 2)
+        assert len(got) == 6
+    assert want[0].modality_paths == dict(rgb='array of rgb', depth='array of depth')  # not the arrays
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
+def test_models_in_half_precision(trained, dtype):
+    model = init_model(trained.cfg, trained.checkpoint, device='cpu')
+    first = next(iter(trained.samples[0]))
+    for sample in (trained.samples[0], {first: trained.samples[0][first]}):
+        want, got = (
+            outputs(inference_model(each, sample).to_dict()) for each in (model, copy.deepcopy(model).to(dtype))
+        )
+        for name, image in want.items():
+            assert got[name].dtype == dtype
+            assert (got[name].float() - image).norm() < 0.1 * image.norm()
+
+
+def test_a_missing_modality_keeps_the_settings_of_the_preprocessor(segmentation):
+    model = init_model(segmentation.cfg, segmentation.checkpoint, device='cpu')
+    model.data_preprocessor.mean[3:] += 1  # of depth, by hand
+    part = model.data_preprocessor.subset(['depth'])
+    image = torch.rand(1, 8, 8)
+    both, alone = (each(dict(inputs=dict(rgb=[image], depth=[image]))) for each in (model.data_preprocessor, part))
+    assert torch.equal(alone['inputs'], both['inputs'][:, 3:])
+    assert model.data_preprocessor.modalities == ('rgb', 'depth')
+
+
 ERRORS = {
     'unknown modality': (lambda s: dict(s, lidar='x.png'), r"The model has no modality 'lidar': give images of rgb, "),
     'no modality': (lambda s: {}, 'There is no image for the model: give images of rgb, depth'),
     'no dict': (lambda s: s['rgb'], 'An input is a str: give a dict with an image per modality, such as '),
+    'array': (lambda s: np.ones((72, 96, 3), np.uint8), 'An input is a ndarray: give a dict with an image per modal'),
     'no sample': (lambda s: [], 'The list of inputs is empty: give at least one dict'),
     'missing file': (lambda s: dict(s, depth='no.png'), 'no.png, given for depth, does not exist or is not a file'),
     'folder in a list': (lambda s: [dict(s, rgb='.')], r'\., given for rgb, does not exist or is not a file'),
@@ -121,3 +170,7 @@ def test_wrong_inputs_raise_one_clear_sentence(segmentation):
         assert '\n' not in str(error.value), name
     with pytest.raises(ValueError, match="available_modalities contains 'depth', but there is no image of it"):
         inference_model(model, dict(rgb=segmentation.samples[0]['rgb']), available_modalities=['rgb', 'depth'])
+    with pytest.raises(ValueError, match="available_modalities='rgb' does not match the modalities of the model"):
+        inference_model(model, segmentation.samples[0], available_modalities='rgb')
+    with pytest.raises(ValueError, match='The model is in training mode'):
+        inference_model(model.train(), segmentation.samples[0])

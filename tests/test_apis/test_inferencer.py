@@ -90,6 +90,7 @@ def test_names_are_those_of_the_files_and_unique(tmp_path):
     assert list_inputs(dict(rgb=f'{rgb}/{{}}.png', depth=depth / '{}.tiff'))[1] == ('sub/b', b)
     names = [name for name, _ in list_inputs([dict(rgb='x/a.png'), dict(rgb='y/a.png'), dict(depth=np.ones(3))])]
     assert names == ['a', 'a_2', '00000002']
+    assert list_inputs(dict(depth=np.ones(3)), start=7)[0][0] == '00000007'  # of the next call
 
 
 FOLDERS = {

@@ -178,3 +178,30 @@ def test_compiles_as_one_graph(num_modalities):
     x = torch.randn(num_modalities * 2, 6, 7, 5, dtype=torch.float64)
     for name, out in compiled(x).items():
         torch.testing.assert_close(out, network(x)[name], rtol=1e-12, atol=1e-12)
+
+
+def test_weights_that_are_loaded_in_inference_mode_are_used():
+    """Their versions cannot be seen, so the constants of the norm are computed again."""
+    with torch.inference_mode():
+        norm, other = (ExchangeNorm(nn.BatchNorm2d(4), ['rgb', 'depth'], 0.02).eval() for _ in range(2))
+        for copied in other.norms:
+            copied.weight.uniform_(0.5, 1.5)
+        x = torch.randn(2, 4, 3, 3)
+        before = norm(x)
+        norm.load_state_dict(other.state_dict())
+        assert torch.equal(norm(x), other(x))
+        assert not torch.equal(norm(x), before)
+
+
+def test_constants_of_every_subset_are_kept():
+    """In turns, so that a camera that fails now and then costs nothing."""
+    norm = ExchangeNorm(nn.BatchNorm2d(4), ['rgb', 'depth'], 0.02).eval()
+    with torch.no_grad():
+        norm(torch.randn(2, 4, 3, 3))
+        (first,) = norm._cache.values()
+        norm.available = [1]
+        norm(torch.randn(1, 4, 3, 3))
+        norm.available = None
+        norm(torch.randn(2, 4, 3, 3))
+    assert len(norm._cache) == 2
+    assert next(iter(norm._cache.values())) is first

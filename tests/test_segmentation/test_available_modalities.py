@@ -226,7 +226,7 @@ def test_invalid_arguments_raise_clear_errors(build):
         build(NAMES[:2], available_modalities=['rgb', 'normal'])
     with pytest.raises(ValueError, match='modality_dropout=1.5 is not a probability'):
         build(NAMES[:2], modality_dropout=1.5)
-    with pytest.raises(ValueError, match='modality_dropout does not work with with_cp=True'):
+    with pytest.raises(ValueError, match='does not work with activation checkpointing of backbone'):
         build(NAMES[:2], **{'modality_dropout': 0.5, 'backbone.with_cp': True})
     # The second forward pass of a checkpointed layer would run on other modalities, and give wrong gradients.
     inputs = torch.ones(2, 3, 64, 64)

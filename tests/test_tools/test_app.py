@@ -1,6 +1,7 @@
 """The page to try a model, used in a real browser: it shows what inference_model predicts, and refuses bad files."""
 
 import base64
+import importlib
 import io
 import shutil
 import signal
@@ -21,6 +22,7 @@ from cen_mm.datasets import NYUDepthV2Dataset
 gr = pytest.importorskip('gradio')
 httpx = pytest.importorskip('httpx')
 playwright = pytest.importorskip('playwright.sync_api')
+ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason='no browser is installed')
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking']
@@ -247,3 +249,26 @@ def test_mistakes_are_one_sentence(run_tool, segmentation, monkeypatch):
     monkeypatch.setitem(sys.modules, 'gradio', None)
     said = run_tool('app.py', *segmentation, fails=True)
     assert said.strip() == "The page needs gradio: run `pip install '.[app]'` or `pip install 'gradio>=5.14,<5.15'`."
+
+
+def test_labels_may_cover_only_the_center(segmentation, rooms, tmp_path, monkeypatch):
+    root = shutil.copytree(rooms.parent / 'nyudv2', tmp_path / 'nyudv2')
+    for path in (root / 'masks').iterdir():
+        image = Image.open(path)
+        image.crop((10, 6, image.width - 10, image.height - 6)).save(path)
+    cfg = Config.fromfile(segmentation[0])
+    cfg.test_dataloader.dataset.data_root = str(root)
+    (load_labels,) = [step for step in cfg.test_dataloader.dataset.pipeline if step.type == 'cen_mm.LoadLabels']
+    load_labels.crop_to_label = True
+    model = init_model(cfg, segmentation[1], 'cpu')
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    comparer = importlib.import_module('app_comparison').Comparer(model)
+    images, target = comparer.read_sample(0)
+    shown = comparer(images, ['rgb', 'depth'], target)
+    whole = to_arrays(inference_model(model, images))['ensemble']
+    center = whole[6:-6, 10:-10]
+    assert np.array_equal(shown.outputs['ensemble'], center)
+    assert shown.inputs['rgb'].shape[:2] == shown.target.shape == center.shape
+    assert shown.scores['ensemble']['aAcc, %'] == pytest.approx(
+        100 * (center == shown.target)[shown.target != 255].mean()
+    )

@@ -9,7 +9,6 @@ in train.log there. To keep fewer checkpoints, add --cfg-options default_hooks.c
 
 import argparse
 import hashlib
-import json
 import math
 import os
 import signal
@@ -23,11 +22,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from mmengine.config import Config
+from run_results import read_scalars
 
 from cen_mm import config_argument
+from cen_mm.exchange import ENSEMBLE
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
-ENSEMBLE = 'ensemble'
 # The score of every branch, its factor to %, and the further scores of the ensemble with their factors, by task
 TASKS = {'mIoU': (1, {'aAcc': 1}), 'L1': (100, {'SSIM': 100, 'FID': 1, 'FD-Lite0': 1})}
 NO_SCORES = ('exchanged', 'layers', 'minutes')
@@ -43,8 +43,7 @@ def read_result(run: Run) -> dict[str, Any]:
         layer (``layers``, %), and ``minutes`` of training. Empty if the run is not finished. The minutes are the mean
         time per iteration times the number of iterations, without validation and interruptions.
     """
-    logs = sorted(run.folder.glob('*/vis_data/scalars.json'))  # one per start of the run, in order
-    rows = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
+    rows = read_scalars(run.folder)
     training = [row for row in rows if any(key.startswith('loss') for key in row)]
     score, last = max(((score, _last_index(rows, score)) for score in TASKS), key=lambda found: found[1])
     if not training or training[-1]['epoch'] < run.epochs or rows.index(training[-1]) > last:

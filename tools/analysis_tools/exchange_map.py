@@ -30,7 +30,7 @@ from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from cen_mm import config_argument
-from cen_mm.apis import init_model
+from cen_mm.apis import draw_inputs, draw_target, init_model, to_arrays
 from cen_mm.engine import set_up_process
 from cen_mm.exchange import ENSEMBLE, ExchangeNorm, exchanging_norms
 
@@ -196,22 +196,12 @@ def pictures_of(sample: Any, inputs: Any, dataset: BaseDataset) -> tuple[dict, d
 
     The target is None if the data set has none.
     """
-    if 'branches' in sample:  # translation: RGB in [-1, 1], (3, H, W)
-        images = dict(zip(sample.modalities, inputs.chunk(len(sample.modalities))))
-        images, outputs = ({key: _to_rgb(image) for key, image in part.items()} for part in (images, sample.branches))
-        return images, outputs, _to_rgb(sample.gt_img) if 'gt_img' in sample else None
-    from cen_mm.segmentation.visualizer import to_picture
-
+    images, outputs, target = draw_inputs(inputs, list(sample.modalities)), to_arrays(sample), draw_target(sample)
+    if 'branches' in sample:
+        return images, outputs, target
     palette = np.vstack([dataset.metainfo['palette'], np.zeros((256, 3))]).astype(np.uint8)
-    images = {name: to_picture(inputs[name], bgr=name == 'rgb') for name in sample.modalities}
-    branches = filter(sample.pred_sem_seg.__contains__, sample.modalities)  # a FusionSegmentor has none
-    outputs = {name: palette[sample.pred_sem_seg.get(name)[0].cpu()] for name in branches}
-    outputs[ENSEMBLE] = palette[sample.pred_sem_seg.data[0].cpu()]
-    return images, outputs, palette[sample.gt_sem_seg.data[0].cpu()] if 'gt_sem_seg' in sample else None
-
-
-def _to_rgb(image: Tensor) -> np.ndarray:
-    return ((image.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).cpu().numpy()
+    outputs = {name: palette[classes] for name, classes in outputs.items()}
+    return images, outputs, None if target is None else palette[target]
 
 
 def draw_channels(axis: Axes, features: Tensor, limits: list[tuple], frames: list[bool]) -> None:

@@ -147,8 +147,8 @@ def read_scalars(work_dir: Path) -> list[dict]:
     rows = []
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
         new = [json.loads(line) for line in path.read_text().splitlines()]
-        first = min((row['step'] for row in new if any('loss' in key for key in row)), default=0)
-        rows = [row for row in rows if row['step'] < first] + new if first else rows
+        first = min((row['step'] for row in new if any('loss' in key for key in row)), default=math.inf)
+        rows = [row for row in rows if row['step'] < first] + new  # without a loss: a repeated validation
     return rows
 
 

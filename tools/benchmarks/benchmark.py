@@ -37,6 +37,7 @@ from mmengine.utils import digit_version
 from mmseg.structures import SegDataSample
 from other_process import Other, build_task
 from prettytable import PrettyTable
+from torch import nn
 from torch.utils import collect_env
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -93,6 +94,11 @@ def modalities(cfg: Config) -> list[str]:
     return list(cfg.model.get('modalities') or cfg.model.data_preprocessor.get('modalities', ['image']))
 
 
+def num_channels(model: nn.Module, cfg: Config) -> dict[str, int]:
+    """Returns the number of channels of each modality."""
+    return getattr(model.data_preprocessor, 'channels', None) or dict.fromkeys(modalities(cfg), 3)
+
+
 def make_targets(cfg: Config, args: argparse.Namespace, device: str = 'cpu') -> list[BaseDataElement]:
     """Creates random targets for a batch."""
     if cfg.get('default_scope') == 'mmagic':
@@ -106,9 +112,9 @@ def make_targets(cfg: Config, args: argparse.Namespace, device: str = 'cpu') -> 
 def our_step(cfg: Config, args: argparse.Namespace, mode: str) -> Step:
     """Builds the config's model and returns a callable that runs it once."""
     model = init_model(cfg, device=args.device)
-    channels = 3 * len(modalities(cfg))
+    channels = num_channels(model, cfg)
     if mode == 'inference':
-        inputs = torch.randn(args.batch, channels, *args.shape, device=args.device)
+        inputs = torch.randn(args.batch, sum(channels.values()), *args.shape, device=args.device)
         run = compiled(getattr(model, 'branches', model), args)  # other models of mmseg have no branches
 
         @torch.inference_mode()
@@ -130,11 +136,11 @@ def our_step(cfg: Config, args: argparse.Namespace, mode: str) -> Step:
     for optimizer in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
         for group in optimizer.param_groups:
             group['lr'] *= 1e-6  # the targets are random
-    inputs = torch.rand(args.batch, channels, *args.shape) * 2 - 1
+    inputs = torch.rand(args.batch, sum(channels.values()), *args.shape) * 2 - 1
     inputs = list(inputs.pin_memory() if args.device == 'cuda' else inputs)  # as train.py does
     if isinstance(model.data_preprocessor, MultimodalDataPreProcessor):  # takes one image per modality
-        names = modalities(cfg)
-        inputs = {name: [image.chunk(len(names))[i] for image in inputs] for i, name in enumerate(names)}
+        parts = zip(*(image.split(list(channels.values())) for image in inputs))
+        inputs = {name: list(images) for name, images in zip(channels, parts)}
     targets = make_targets(cfg, args)
     train_step = compiled(model.train_step, args)
     return lambda: train_step(dict(inputs=inputs, data_samples=targets), wrapper)
@@ -203,7 +209,7 @@ def measure_evaluation(cfg: Config, args: argparse.Namespace, inference: float) 
     model = init_model(cfg, device=args.device)
     metric = METRICS.build(cfg.val_evaluator)
     metric.dataset_meta = dict(classes=range(cfg.model.get('decode_head', {}).get('num_classes', 0)))
-    channels = 3 * len(modalities(cfg))
+    channels = sum(num_channels(model, cfg).values())
     inputs = torch.rand(args.batch, channels, *args.shape, device=args.device) * 2 - 1
     with torch.inference_mode():
         branches = model.branches(inputs)

@@ -30,7 +30,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = init_model(Config.fromfile(args.config), args.checkpoint, device='cpu')
-    images = {name: torch.randn(args.batch, 3, *args.shape) for name in model.available_modalities}
+    channels = getattr(model.data_preprocessor, 'channels', {})  # translation: always 3
+    images = {name: torch.randn(args.batch, channels.get(name, 3), *args.shape) for name in model.available_modalities}
     inputs = torch.cat(list(images.values()), dim=1)
 
     def run_pytorch() -> None:
