@@ -3,7 +3,7 @@
 import logging
 import re
 from pathlib import Path
-from typing import IO, Any, Callable, Union
+from typing import IO, Any, Callable, Sequence, Union
 
 import torch
 from mmengine.logging import print_log
@@ -92,6 +92,29 @@ def load_weights(
         print_log(f'{differences}\n{report}', logger=logger, level=logging.WARNING)
     else:
         print_log(report, logger=logger)
+
+
+def move_modalities(state_dict: dict[str, Tensor], theirs: Sequence[str], ours: Sequence[str]) -> dict[str, Tensor]:
+    """Renames the weights of each modality, such as ``norms.1.weight``, for a model with other modalities.
+
+    Args:
+        state_dict: weights of a model of the modalities ``theirs``.
+        theirs: names of the modalities in the checkpoint, in their order.
+        ours: names of the modalities of the model, in their order.
+
+    Returns:
+        The weights, without those of modalities that the model does not have.
+    """
+    places = {str(i): str(list(ours).index(name)) for i, name in enumerate(theirs) if name in ours}
+    places[str(len(theirs))] = str(len(ours))  # of the feature ensemble
+    moved = {}
+    for key, value in state_dict.items():
+        match = re.search(r'\.(?:norms|copies)\.(\d+)\.', key)
+        if match is None:
+            moved[key] = value
+        elif match[1] in places:
+            moved[key[: match.start(1)] + places[match[1]] + key[match.end(1) :]] = value
+    return moved
 
 
 def rename_on_load(module: nn.Module, renames: dict[str, str]) -> None:

@@ -9,9 +9,25 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import save_checkpoint
 
 from cen_mm.apis import init_model
-from cen_mm.checkpoint import read_checkpoint
+from cen_mm.checkpoint import move_modalities, read_checkpoint
 
 KEYS = sorted((Path(__file__).parent / 'data/checkpoints_0.1').glob('*.txt'))
+
+
+def test_starting_weights_of_other_modalities_move_by_name():
+    keys = [f'backbone.bn1.norms.{i}.weight' for i in range(3)] + ['convs.copies.1.weight', 'neck.weight']
+    moved = move_modalities({key: i for i, key in enumerate(keys)}, ['rgb', 'thermal'], ['rgb', 'depth', 'thermal'])
+    assert moved == {
+        'backbone.bn1.norms.0.weight': 0,
+        'backbone.bn1.norms.2.weight': 1,
+        'backbone.bn1.norms.3.weight': 2,  # of the feature ensemble
+        'convs.copies.2.weight': 3,
+        'neck.weight': 4,
+    }
+    assert move_modalities({key: i for i, key in enumerate(keys)}, ['rgb', 'ir'], ['ir']) == {
+        'backbone.bn1.norms.0.weight': 1, 'backbone.bn1.norms.1.weight': 2, 'convs.copies.0.weight': 3,
+        'neck.weight': 4,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize('path', KEYS, ids=lambda path: path.stem)

@@ -13,6 +13,7 @@ from cen_mm.apis import use_exported
 from cen_mm.apis.exported import SUFFIXES
 from cen_mm.engine import is_check
 from cen_mm.engine.samples import base_datasets
+from cen_mm.segmentation.visualizer import common_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -97,7 +98,10 @@ def main() -> None:
     if args.out is not None and cfg.default_hooks.visualization.type == 'cen_mm.ResultsHook':
         cfg.default_hooks.visualization.out_dir = str(Path(args.out).absolute())
     elif args.out is not None:
-        find_metric(cfg).output_dir = args.out
+        metric = find_metric(cfg)
+        metric['output_dir'] = args.out
+        if all(dataset.get('label', {}) is None for dataset in base_datasets(cfg.test_dataloader.dataset)):
+            metric['format_only'] = True  # there is nothing to compare with
     try:
         runner = command_line.build_runner(cfg, args)
         if is_exported:
@@ -105,6 +109,9 @@ def main() -> None:
             while hasattr(model, 'module'):  # distributed, test-time augmentation
                 model = model.module
             use_exported(model, args.checkpoint)
+        for metric in runner.test_evaluator.metrics:
+            if args.out and hasattr(metric, 'root'):
+                metric.root = common_folder(runner.test_dataloader.dataset)
         runner.test()
     except Exception as error:
         if not is_check(error):

@@ -54,9 +54,16 @@ def init_model(
 
 def _load_checkpoint(model: BaseModel, path: str) -> dict:
     try:
-        return load_checkpoint(model, path, map_location='cpu', strict=True)
+        checkpoint = load_checkpoint(model, path, map_location='cpu', strict=True)
     except FileNotFoundError:
         raise FileNotFoundError(f'The checkpoint {path} does not exist: give the path of a .pth file.') from None
+    names = checkpoint.get('meta', {}).get('modalities') or model.modalities
+    if list(names) != list(model.modalities):
+        raise ValueError(
+            f'{path} is of a model of {", ".join(names)}, but the config has {", ".join(model.modalities)}: use the '
+            'config of the checkpoint.'
+        )
+    return checkpoint
 
 
 def _without_downloads(model: ConfigDict) -> ConfigDict:

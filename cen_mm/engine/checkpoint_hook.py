@@ -11,11 +11,13 @@ from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.fileio import LocalBackend, get_file_backend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import apply_to
 from torch import Tensor
 
-from ..checkpoint import find_nonfinite, read_checkpoint
+from ..checkpoint import find_nonfinite, move_modalities, read_checkpoint
 from ..registry import HOOKS
 
 TRAINING_STATE = {'meta', 'state_dict', 'message_hub', 'optimizer'}  # what resuming needs
@@ -113,7 +115,10 @@ class CheckpointHook(MMEngineCheckpointHook):
             runner.load_checkpoint = partial(runner.load_checkpoint, strict=True)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuses to resume from a checkpoint without the state of a training run, and moves step counts to the CPU.
+        """Compares a checkpoint with the run, and moves step counts to the CPU.
+
+        A checkpoint without the state of a training run is refused for resuming. Starting weights of other modalities
+        move to the layers of the modalities of their names; otherwise, the names must be equal.
 
         mmengine loads the optimizer's state onto the GPU, where AdamW would read each of its step counts twice per
         step and wait for it. torch moves the other states, and the step counts of fused optimizers, to the parameters.
@@ -124,9 +129,37 @@ class CheckpointHook(MMEngineCheckpointHook):
                 f'{runner._load_from} contains no {", ".join(sorted(missing))}, so it cannot be resumed from: use '
                 'load_from to start a new run with its weights.'
             )
+        names, ours = checkpoint.get('meta', {}).get('modalities'), getattr(_model(runner), 'modalities', None)
+        if names and ours and list(names) != list(ours):
+            if not isinstance(runner._train_loop, BaseLoop) or runner._resume:
+                raise ValueError(
+                    f'{runner._load_from} is of a model of {", ".join(names)}, but the config has {", ".join(ours)}: '
+                    'use the config of the checkpoint.'
+                )
+            checkpoint['state_dict'] = move_modalities(checkpoint['state_dict'], names, ours)
         if runner._resume:
+            self._compare_schedules(runner, checkpoint)
             checkpoint['optimizer'] = apply_to(
                 checkpoint['optimizer'], lambda value: isinstance(value, Tensor) and value.dim() == 0, Tensor.cpu
+            )
+
+    @staticmethod
+    def _compare_schedules(runner: Runner, checkpoint: dict) -> None:
+        """Warns if the config has other learning rates or another schedule than the checkpoint, which counts."""
+        optimizer, schedulers = checkpoint['optimizer'], checkpoint.get('param_schedulers') or []
+        states = [optimizer] if 'param_groups' in optimizer else list(optimizer.values())
+        parts = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
+        theirs = [group.get('initial_lr') for state in states for group in state['param_groups']]
+        theirs += [state.get('end') for part in parts for state in part]
+        wrapper: Any = runner.optim_wrapper
+        wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        built: Any = runner.param_schedulers or []
+        ours = [group.get('initial_lr') for each in wrappers for group in each.param_groups]
+        ours += [each.end for part in (built.values() if isinstance(built, dict) else [built]) for each in part]
+        if ours != theirs:
+            runner.logger.warning(
+                f'The run continues with the learning rates and the schedule in {runner._load_from}, and the config '
+                'has others: use load_from to start a new run with those of the config.'
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -135,8 +168,9 @@ class CheckpointHook(MMEngineCheckpointHook):
             again = f'resume from {self._saved}, the last good checkpoint,' if self._saved else 'start again'
             raise FloatingPointError(
                 f'After iteration {checkpoint["meta"]["iter"]}, {broken} of the model are NaN or infinite and are not '
-                f'saved: {again} with a lower learning rate or with optim_wrapper.clip_grad.'
+                f'saved: {again} with optim_wrapper.clip_grad, or start a new run with a lower learning rate.'
             )
+        checkpoint['meta']['modalities'] = list(getattr(_model(runner), 'modalities', ()))
         hub = checkpoint['message_hub']
         infos = apply_to(hub['runtime_info'], lambda value: isinstance(value, np.generic), lambda value: value.item())
         resumed = {key: value for key, value in hub['resumed_keys'].items() if key in infos}
@@ -196,3 +230,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             if backend.exists(path):
                 (backend.rmtree if backend.isdir(path) else backend.remove)(path)  # DeepSpeed saves folders
         self._outdated.clear()
+
+
+def _model(runner: Runner) -> Any:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

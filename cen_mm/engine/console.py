@@ -52,10 +52,12 @@ def score_rows(scores: dict[str, float]) -> tuple[list[str], dict[str, list[floa
     """Sorts scores named ``'rgb/mIoU'`` and, for the ensemble, ``'mIoU'``.
 
     Returns:
-        The names of the scores that every branch has, and for each branch its values in this order.
+        The names of the scores that every branch has, and for each branch its values in this order. Scores of other
+        metrics are left out, unless there are no branches.
     """
-    branches = list(dict.fromkeys(key.split('/')[0] for key in scores if '/' in key))
-    columns = [key for key in scores if any(f'{name}/{key}' in scores for name in branches)] or list(scores)
+    names = dict.fromkeys(key.rpartition('/')[0] for key in scores if '/' in key)
+    columns = [key for key in scores if any(f'{name}/{key}' in scores for name in names)] or list(scores)
+    branches = [name for name in names if all(f'{name}/{key}' in scores for key in columns)]
     prefixes = {**{name: f'{name}/' for name in branches}, ENSEMBLE: ''}
     return columns, {name: [scores[prefix + key] for key in columns] for name, prefix in prefixes.items()}
 
@@ -68,11 +70,13 @@ def format_table(columns: Sequence[str], rows: Iterable[list]) -> str:
 
 
 def format_scores(scores: dict[str, float]) -> str:
-    """Formats the scores of an evaluation, one row per branch."""
+    """Formats the scores of an evaluation, one row per branch, and one line per score of other metrics."""
     columns, rows = score_rows(scores)
-    return format_table(
+    table = format_table(
         ['branch', *columns], [[name, *(f'{value:#.4g}' for value in values)] for name, values in rows.items()]
     )
+    shown = {*columns, 'time', 'data_time', *(f'{name}/{key}' for name in rows for key in columns)}
+    return '\n'.join([table, *(f'{key}: {value}' for key, value in scores.items() if key not in shown)])
 
 
 @HOOKS.register_module()

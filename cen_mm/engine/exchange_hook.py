@@ -87,7 +87,9 @@ class ExchangeHook(Hook):
         shares = np.array([mask.float().mean(1).tolist() for mask in replaced.values()])  # (layers, M)
         total = np.average(shares, axis=0, weights=[mask.shape[1] for mask in replaced.values()])  # (M,)
 
-        history = runner.message_hub.runtime_info.get(HISTORY) or dict(layers=list(replaced), modalities=modalities)
+        history = runner.message_hub.runtime_info.get(HISTORY) or {}
+        if history.get('layers') != list(replaced):  # a new run, or one that is resumed with other exchanging layers
+            history = dict(layers=list(replaced), modalities=modalities)
         history.setdefault('steps', []).append(step)
         history.setdefault('shares', []).append(shares.tolist())
         runner.message_hub.update_info(HISTORY, history)

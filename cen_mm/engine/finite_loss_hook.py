@@ -56,5 +56,5 @@ class FiniteLossHook(Hook):
             raise FloatingPointError(
                 f'Training stops because the loss was NaN or infinite in {number} iterations in a row; earlier '
                 f'checkpoints are intact. Check the files of the first, iteration {iteration} ({", ".join(files)}), '
-                'reduce the learning rate, or set optim_wrapper.clip_grad.'
+                'resume with optim_wrapper.clip_grad, or start a new run with a lower learning rate.'
             )

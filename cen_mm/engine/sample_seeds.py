@@ -10,6 +10,7 @@ from typing import Any, Iterator, Union
 
 import numpy as np
 import torch
+from mmengine.dist import get_rank, get_world_size
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler
 
@@ -28,6 +29,10 @@ class SeededDataset:
 
     def __init__(self, dataset: Union[dict, Dataset]):
         self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        if type(self.dataset).__name__ == 'MultiImageMixDataset':
+            raise ValueError(
+                'MultiImageMixDataset moves RGB and label, but no other modality: use its data set alone.'
+            )
 
     def __getitem__(self, index: Union[int, tuple[int, int]]) -> Any:
         """Loads a sample. ``index`` is a plain index, or the pair of index and seed from :class:`SeededSampler`."""
@@ -70,10 +75,12 @@ class SeededSampler(Sampler):
     def set_epoch(self, epoch: int) -> None:
         """Selects the order of the epoch. mmengine's DistSamplerSeedHook calls it."""
         self.epoch = epoch
-        self.sampler.set_epoch(epoch)
+        if hasattr(self.sampler, 'set_epoch'):  # not in every sampler of users
+            self.sampler.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        processes, rank = self.sampler.world_size, self.sampler.rank
+        processes = getattr(self.sampler, 'world_size', get_world_size())
+        rank = getattr(self.sampler, 'rank', get_rank())
         for i, index in islice(enumerate(self.sampler), self.start, None):
             yield index, derive_seed(self.seed, self.epoch, i * processes + rank)
 

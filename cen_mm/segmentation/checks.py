@@ -15,7 +15,8 @@ IGNORE_INDEX = 255  # value of unlabeled pixels after LoadLabels
 def check_backbone(backbone: dict) -> None:
     """Raises ValueError for a backbone that does not take ``modalities``, such as a plain backbone of mmseg."""
     kind, cls = backbone['type'], _class_of(backbone)
-    if cls is not None and 'modalities' not in inspect.signature(cls).parameters:
+    bases = getattr(cls, '__mro__', [cls])  # a subclass may take it by **kwargs
+    if cls is not None and not any('modalities' in inspect.signature(base.__init__).parameters for base in bases):
         raise ValueError(
             f'The backbone {cls.__name__} does not exchange channels: use backbone=dict('
             f"type='cen_mm.MultimodalBackbone', backbone=dict(type={kind!r}, ..), exchange=REGEX_OF_NORM_NAMES)."

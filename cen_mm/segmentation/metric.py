@@ -1,9 +1,11 @@
 """Mean IoU and accuracies of every branch and of the ensemble."""
 
+import os.path as osp
 from typing import Optional, Sequence
 
 import numpy as np
 from mmengine.logging import print_log
+from mmengine.utils import mkdir_or_exist
 from mmseg.evaluation import IoUMetric
 from prettytable import PrettyTable
 from torch import Tensor
@@ -20,7 +22,8 @@ class MultimodalIoUMetric(IoUMetric):
     It prints one table per branch and one per class. The scores of the ensemble are named ``aAcc``, ``mAcc`` and
     ``mIoU`` (pixel accuracy, mean accuracy and mean IoU, in %), those of a branch ``rgb/mIoU`` and so on. A model with
     a single output has the scores of the ensemble only. Classes that are in neither the labels nor the predictions are
-    excluded from the means. The predictions of the ensemble are written to ``output_dir``.
+    excluded from the means. The predictions of the ensemble are written to ``output_dir``; if the attribute ``root``,
+    a folder that contains all images, is set, into the same subfolders.
 
     After an evaluation, the attribute ``details`` holds what tools/analysis_tools/report.py shows beyond the scores:
     the names of the ``classes``; the scores of every branch ``by_class``; the ``confusion`` matrix of the ensemble
@@ -35,6 +38,7 @@ class MultimodalIoUMetric(IoUMetric):
     """
 
     details: Optional[dict] = None
+    root = ''
 
     def __init__(self, ignore_index: int = IGNORE_INDEX, **kwargs):
         if ignore_index != IGNORE_INDEX:
@@ -46,7 +50,19 @@ class MultimodalIoUMetric(IoUMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Computes the areas of intersection and union of every branch, for each image of the batch."""
-        super().process(data_batch, data_samples)
+        unlabeled = [sample.get('img_path') for sample in data_samples if 'gt_sem_seg' not in sample]
+        if unlabeled and not self.format_only:
+            raise ValueError(
+                f'{unlabeled[0]} has no label: set label in the data set or, to write predictions without scores, '
+                'format_only=True and output_dir in the evaluator (test.py --out DIR does it if label is None).'
+            )
+        out = self.output_dir
+        for sample in data_samples:
+            if out and self.root:
+                self.output_dir = osp.join(out, osp.relpath(osp.dirname(sample['img_path']), self.root))
+                mkdir_or_exist(self.output_dir)
+            super().process(data_batch, [sample])
+        self.output_dir = out
         if self.format_only:
             return
         num_classes = len(self.dataset_meta['classes'])

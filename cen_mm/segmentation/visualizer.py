@@ -19,6 +19,11 @@ from ..registry import HOOKS, VISUALIZERS
 TILE_WIDTH = 320  # pixels; smaller tiles are enlarged, so that their titles are readable
 
 
+def common_folder(dataset: Any) -> str:
+    """Returns the innermost folder that contains all images, which the names of results leave out."""
+    return osp.commonpath({osp.dirname(dataset.get_data_info(i)['img_path']) for i in range(len(dataset))})
+
+
 @HOOKS.register_module()
 class MultimodalVisualizationHook(SegVisualizationHook):
     """mmseg's visualization hook, which draws the images of the pipeline instead of reading the files again.
@@ -45,11 +50,8 @@ class MultimodalVisualizationHook(SegVisualizationHook):
 
     def before_test(self, runner: Runner) -> None:
         """Finds the innermost folder that contains all images, which the names of the files leave out."""
-        dataset = runner.test_dataloader.dataset
         if self.draw and self.out_dir is not None:
-            self.root = osp.commonpath(
-                {osp.dirname(dataset.get_data_info(i)['img_path']) for i in range(len(dataset))}
-            )
+            self.root = common_folder(runner.test_dataloader.dataset)
 
     # Both methods, because onedl-mmsegmentation has no common one.
     def after_val_iter(
@@ -70,17 +72,19 @@ class MultimodalVisualizationHook(SegVisualizationHook):
         inputs = data_batch['inputs']
         inputs = inputs if isinstance(inputs, dict) else inputs[0]  # test-time augmentation: the first one
         for i, output in enumerate(outputs):
-            out_file = None
-            if self.out_dir is not None and mode == 'test':
+            sample = {name: images[i] for name, images in inputs.items()}
+            if self.out_dir is not None and mode == 'test' and not self.show:
                 name = osp.splitext(osp.relpath(output.img_path, self.root))[0]
-                out_file = osp.join(self.out_dir, runner.timestamp, f'{name}.png')
+                canvas = draw_sample(sample, output, self._visualizer.dataset_meta)
+                # In every process, while the visualizer works in the main process only.
+                mmcv.imwrite(mmcv.rgb2bgr(canvas), osp.join(self.out_dir, runner.timestamp, f'{name}.png'))
+                continue
             self._visualizer.add_datasample(
                 f'{mode}_{osp.basename(output.img_path)}',
-                {name: images[i] for name, images in inputs.items()},
+                sample,
                 data_sample=output,
                 show=self.show,
                 wait_time=self.wait_time,
-                out_file=out_file,
                 step=runner.iter,
             )
 

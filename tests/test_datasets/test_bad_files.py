@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from cen_mm.datasets import LoadLabels, base
 from cen_mm.datasets.files import BadFileError
 from cen_mm.datasets.modality import Modality
+from cen_mm.engine.preflight.data import read_samples
 
 RNG = np.random.default_rng(0)
 SIZE = (24, 32)
@@ -327,6 +328,7 @@ def test_bad_files_are_skipped_and_counted_by_config(root, monkeypatch):
     assert len(said) == 2
     assert 'rgb/0.png cannot be decoded' in ''.join(said)
     assert '2 of 3 samples are skipped so far' in said[1]
+    assert [packed['data_samples'].img_path[-5:] for packed, _ in read_samples(dataset, '')] == ['2.png']
     for options in (dict(), dict(skip_bad_files=True, test_mode=True)):
         with pytest.raises(BadFileError, match='rgb/0.png cannot be decoded'):
             build(root, **options)[0]

@@ -41,3 +41,15 @@ def test_table_of_scores():
     lines = [line.replace(' ', '') for line in format_scores(scores).splitlines()]
     assert lines[:1] + lines[2:] == ['|branch|mIoU|', '|rgb|1.500|', '|depth|2.250|', '|ensemble|30.00|']
     assert set(lines[1]) == {'+', '-'}
+
+
+def test_scores_of_several_metrics():
+    branches = {'mIoU': 1.0, 'rgb/mIoU': 2.0}
+    others = {'boundary/mFscore': 3.0, 'f/mIoU': 4.0, 'f/mDice': 5.0}
+    assert format_scores({**branches, **others}).splitlines()[2:] == [
+        '|   rgb    | 2.000 |', '|    f     | 4.000 |', '| ensemble | 1.000 |',
+        'boundary/mFscore: 3.0', 'f/mDice: 5.0',
+    ]  # fmt: skip
+    (line,) = format_scores({'val/mIoU': 1.0, 'val/rgb/mIoU': 2.0}).splitlines()[2:]
+    assert line.replace(' ', '') == '|ensemble|1.000|2.000|'
+    assert 'mIoU' not in format_scores({})

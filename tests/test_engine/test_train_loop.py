@@ -7,6 +7,8 @@ import signal
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DATA_SAMPLERS
+from torch.utils.data import Sampler
 
 from cen_mm.engine.sample_seeds import SeededDataset, SeededSampler
 
@@ -60,6 +62,26 @@ def test_sample_seeds_depend_on_run_epoch_and_position_only(toy_run):
     halves = read(1, 0, 0, 2), read(1, 0, 1, 2)
     assert torch.equal(whole, torch.stack(halves, 1).flatten(0, 1))
     assert len(np.unique(torch.cat([whole, read(1, 1), read(2, 0)])[:, 1:])) == 3 * 10 * 3
+
+
+class OneByOne(Sampler):
+    """A sampler of a user, without what mmengine's samplers have besides."""
+
+    def __init__(self, dataset, seed):
+        self.dataset = dataset
+
+    def __iter__(self):
+        return iter(range(len(self)))
+
+    def __len__(self):
+        return len(self.dataset)
+
+
+def test_samplers_of_users():
+    DATA_SAMPLERS.register_module(module=OneByOne, force=True)
+    sampler = SeededSampler(list('ab'), 0, dict(type='OneByOne'))
+    sampler.set_epoch(1)
+    assert [index for index, _ in sampler] == [0, 1]
 
 
 def test_dead_worker_is_reported_with_the_files_that_it_read(toy_run):

@@ -34,6 +34,20 @@ def test_model_with_one_output():
     assert metric.evaluate(1) == dict(aAcc=100, mIoU=100, mAcc=100)
 
 
+def test_samples_of_the_same_name_and_samples_without_label(tmp_path):
+    MMLogger.get_instance('test_metric')
+    metric = MultimodalIoUMetric(output_dir=str(tmp_path / 'out'), format_only=True)
+    metric.dataset_meta, metric.root = dict(classes=['a', 'b']), str(tmp_path)
+    for i, folder in enumerate(('day', 'night')):
+        prediction = dict(data=torch.full((1, 4, 4), i))
+        sample = dict(img_path=f'{tmp_path}/{folder}/1.jpg', modalities=('rgb', 'depth'), pred_sem_seg=prediction)
+        metric.process({}, [sample])
+        assert (np.array(Image.open(tmp_path / f'out/{folder}/1.png')) == i).all()
+    assert metric.evaluate(2) == {}
+    with pytest.raises(ValueError, match=r'night/1.jpg has no label: set label in the data set or, to write predic'):
+        MultimodalIoUMetric().process({}, [sample])
+
+
 def test_scores_of_every_branch_match_a_confusion_matrix(tmp_path):
     MMLogger.get_instance('test_metric')
     rng = np.random.default_rng(0)

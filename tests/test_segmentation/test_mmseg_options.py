@@ -1,7 +1,9 @@
 """Options of mmseg: heads, losses, backbones and modes work, or are refused in one sentence at construction."""
 
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,8 @@ from mmengine.registry import MODELS
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from cen_mm.segmentation import MultimodalIoUMetric
+from cen_mm.engine.preflight.built import check_classes
+from cen_mm.segmentation import CENResNet, MultimodalIoUMetric
 from cen_mm.segmentation.losses import head_losses
 
 BACKBONE = dict(type='cen_mm.CENResNet', depth=18, modalities=['rgb', 'depth'], base_channels=8)
@@ -149,6 +152,28 @@ def test_class_weights(build, avg_non_ignore):
         sample.gt_sem_seg.data.clamp_(max=4)
     theirs = head.loss_by_feat(logits, samples)['loss_ce'].item()
     assert head_losses(head, logits, samples)['loss_ce'].item() == pytest.approx(theirs, rel=1e-5)
+
+
+def test_check_of_classes(build):
+    """A boundary head has other classes than the data set; weights may be an array, as mmseg reads it from a file."""
+    boundary = dict(type='STDCHead', boundary_threshold=0.1, **{**HEAD, 'num_classes': 2})
+    weighted = dict(type='FCNHead', loss_decode=dict(CE, class_weight=np.ones(5)))
+    model = build(weighted, auxiliary_head=boundary)
+    dataset = SimpleNamespace(metainfo=dict(classes=list('abcde')))
+    check_classes(model, dataset)
+    model.decode_head.loss_decode.class_weight = np.ones(4)
+    with pytest.raises(ValueError, match='A loss of model.decode_head has 4 values in class_weight, but the data set'):
+        check_classes(model, dataset)
+
+
+def test_a_subclass_of_our_backbone_is_accepted(build):
+    class MyResNet(CENResNet):
+        def __init__(self, extra=1, **kwargs):
+            super().__init__(**kwargs)
+
+    MODELS.register_module(module=MyResNet, force=True)
+    backbone = {key: value for key, value in BACKBONE.items() if key != 'modalities'}
+    assert build(dict(type='FCNHead'), backbone={**backbone, 'type': 'MyResNet'}).modalities == ('rgb', 'depth')
 
 
 @pytest.mark.parametrize(('head', 'message'), REFUSED_HEADS, ids=lambda value: str(value)[:40])

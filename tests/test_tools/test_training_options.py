@@ -67,8 +67,10 @@ log_processor = dict(by_epoch=False)
 """
     _, work_dir = train(lines.replace('ITERS', '2'))
     assert (work_dir / 'iter_2.pth').exists()
-    log, _ = train(lines.replace('ITERS', '4') + 'train_dataloader = dict(train_dataloader, batch_size=4)', '--resume')
+    changes = 'train_dataloader = dict(train_dataloader, batch_size=4)\noptim_wrapper = dict(optimizer=dict(lr=1e-5))'
+    log, _ = train(lines.replace('ITERS', '4') + changes, '--resume')
     assert 'resumed' in log
+    assert 'The run continues with the learning rates and the schedule in' in log
     assert torch.load(work_dir / 'iter_4.pth', weights_only=True)['meta']['iter'] == 4
 
 
@@ -95,6 +97,11 @@ def test_tools_of_mmseg_for_confusion_matrix_and_logs(train, run_tool, tmp_path,
     assert said.splitlines()[-1].startswith(
         'The visualizer is SegLocalVisualizer, which cannot draw several modalities'
     )
+    run_tool(*test, '--out', tmp_path / 'same', '--cfg-options', 'test_dataloader.dataset.label=None')
+    (path, *_), (same, *_) = (sorted((tmp_path / name).iterdir()) for name in ('out', 'same'))
+    assert (path.name, path.read_bytes()) == (same.name, same.read_bytes())
+    said = run_tool(*test, '--cfg-options', 'test_dataloader.dataset.label=None', fails=True)
+    assert 'has no label: set label in the data set or, to write predictions without scores' in said.splitlines()[-1]
     tools = Path(mmseg.__file__).parent / '.mim/tools/analysis_tools'
     arguments = [str(tools / 'confusion_matrix.py'), str(tmp_path / 'config.py'), str(tmp_path / 'out'), str(tmp_path)]
     monkeypatch.setattr(sys, 'argv', arguments)

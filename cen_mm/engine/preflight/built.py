@@ -14,14 +14,16 @@ def check_classes(model: nn.Module, train: Any) -> None:
     for name, child in model.named_children():
         heads: Any = child if isinstance(child, nn.ModuleList) else [child]
         for head in heads if name in ('decode_head', 'auxiliary_head') else ():
+            if head.loss_by_feat.__qualname__ != 'BaseDecodeHead.loss_by_feat':
+                continue  # such as STDCHead, which learns boundaries
             if head.num_classes != number:
                 raise ValueError(
                     f'model.{name}.num_classes is {head.num_classes}, but the data set has {number} classes '
                     '(metainfo.classes): use the same number.'
                 )
             losses: Any = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
-            for weights in filter(None, (getattr(loss, 'class_weight', None) for loss in losses)):
-                if len(weights) != number:
+            for weights in (getattr(loss, 'class_weight', None) for loss in losses):
+                if weights is not None and len(weights) != number:
                     raise ValueError(
                         f'A loss of model.{name} has {len(weights)} values in class_weight, but the data set has '
                         f'{number} classes: give one per class.'

@@ -32,7 +32,8 @@ def read_samples(dataset: Any, key: str, num_samples: int = NUM_SAMPLES) -> list
     """Runs the pipeline on samples that are spread over a data set.
 
     Returns:
-        For each sample the packed sample, and the results of the pipeline before it was packed.
+        For each sample the packed sample, and the results of the pipeline before it was packed. Samples for which the
+        data set draws another one are left out.
 
     Raises:
         ValueError: if a sample cannot be read, or every image is smaller than the crop.
@@ -47,8 +48,16 @@ def read_samples(dataset: Any, key: str, num_samples: int = NUM_SAMPLES) -> list
             try:
                 before, results = results, transform(dict(results))
             except Exception as error:
-                raise ValueError(f'{key}, {kind} on sample {i}: {describe(error)}') from error
-        samples.append((results, before))
+                skips = getattr(dataset, 'skip_bad_files', False) and not dataset.test_mode
+                if not skips or not hasattr(error, 'path'):  # of BadFileError
+                    raise ValueError(f'{key}, {kind} on sample {i}: {describe(error)}') from error
+                results = None
+            if results is None:
+                break
+        else:
+            samples.append((results, before))
+    if not samples:
+        raise ValueError(f'{key}: no sample can be read, or the pipeline returns None for all of them.')
     if crops and all(height > shape[0] or width > shape[1] for (height, width), shape in crops):
         largest = max(shape for _, shape in crops)
         raise ValueError(

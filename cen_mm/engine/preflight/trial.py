@@ -89,24 +89,28 @@ def try_validation(runner: Runner, model: BaseModel, samples: list[dict]) -> Non
     """
     model.eval()
     evaluator = runner.val_evaluator
-    scores = {'auto'}
+    scores: list[str] = []
     try:
         for sample in samples:
             data = _batch([sample], runner.val_dataloader, model)
             evaluator.process(model.val_step(data), data)
         for metric in evaluator.metrics:
             prefix = f'{metric.prefix}/' if metric.prefix else ''
-            scores |= {f'{prefix}{name}' for name in metric.compute_metrics(metric.results)}
+            scores += [f'{prefix}{name}' for name in metric.compute_metrics(metric.results)]
     except Exception as error:
         raise ValueError(f'Samples of val_dataloader cannot be evaluated: {describe(error)}') from error
     finally:
         for metric in evaluator.metrics:
             metric.results.clear()
+    if twice := [name for name in scores if scores.count(name) > 1]:
+        raise ValueError(
+            f'Two metrics of val_evaluator have the score {twice[0]}: set another prefix for one of them.'
+        )
     for hook in runner.hooks:
         for key in ('save_best', 'monitor'):
             names = getattr(hook, key, None) or ()
             wanted = dict.fromkeys([names] if isinstance(names, str) else names)
-            check_names(f'{type(hook).__name__}.{key}', wanted, scores)
+            check_names(f'{type(hook).__name__}.{key}', wanted, {'auto', *scores})
 
 
 def _batch(samples: list[dict], loader: Any, model: nn.Module) -> dict:
