@@ -18,6 +18,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.optim import CosineAnnealingLR
 from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import Runner
 from torch import nn
@@ -252,6 +253,7 @@ WRONG = {
         ({'model/data_preprocessor/size_divisor': 0}, 'model.data_preprocessor.size_divisor is 0: give a positive'),
         ({'model/backbone/zero_init_residual': 'False'}, "zero_init_residual is 'False': write True or False"),
         ({f'{TRAIN}/pipeline/2/type': REMOVE}, 'train_dataloader.dataset.pipeline.2: KeyError: '),
+        ({'param_scheduler/1/type': CosineAnnealingLR}, ": give its registered name, such as type='mmseg.SwinTransf"),
         ({'model': REMOVE}, 'model is None: training needs a value of type dict'),
     ],
     'translation': [

@@ -180,6 +180,8 @@ def check_value(key: str, value: Any) -> None:
     *owners, name = key.split('.')
     if isinstance(value, float) and (math.isnan(value) or (math.isinf(value) and 'clip_grad' not in owners)):
         raise ValueError(f'{key} is {value}: give a finite number.')
+    if name == 'type' and not isinstance(value, (str, type(None))):  # as in mmengine's pure-Python configs
+        raise ValueError(f"{key} is {value!r}: give its registered name, such as type='mmseg.SwinTransformer'.")
     if FLAG.fullmatch(name) and isinstance(value, str):  # also 'False' would mean True
         raise ValueError(f'{key} is {value!r}: write True or False.')
     if name.endswith('_cfg') and isinstance(value, str):
