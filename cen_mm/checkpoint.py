@@ -97,23 +97,28 @@ def load_weights(
 def move_modalities(state_dict: dict[str, Tensor], theirs: Sequence[str], ours: Sequence[str]) -> dict[str, Tensor]:
     """Renames the weights of each modality, such as ``norms.1.weight``, for a model with other modalities.
 
+    A modality takes the weights of the one with its name; otherwise of one that the model does not have, such as
+    thermal those of depth; otherwise of the first one.
+
     Args:
         state_dict: weights of a model of the modalities ``theirs``.
         theirs: names of the modalities in the checkpoint, in their order.
         ours: names of the modalities of the model, in their order.
 
     Returns:
-        The weights, without those of modalities that the model does not have.
+        The weights for the model.
     """
-    places = {str(i): str(list(ours).index(name)) for i, name in enumerate(theirs) if name in ours}
-    places[str(len(theirs))] = str(len(ours))  # of the feature ensemble
+    others = iter([name for name in theirs if name not in ours])
+    sources = [list(theirs).index(name if name in theirs else next(others, theirs[0])) for name in ours]
+    sources.append(len(theirs))  # of the feature ensemble
     moved = {}
     for key, value in state_dict.items():
         match = re.search(r'\.(?:norms|copies)\.(\d+)\.', key)
-        if match is None:
-            moved[key] = value
-        elif match[1] in places:
-            moved[key[: match.start(1)] + places[match[1]] + key[match.end(1) :]] = value
+        for i, source in enumerate(sources):
+            if match is None:
+                moved[key] = value
+            elif int(match[1]) == source:
+                moved[f'{key[: match.start(1)]}{i}{key[match.end(1) :]}'] = value
     return moved
 
 

@@ -16,17 +16,19 @@ KEYS = sorted((Path(__file__).parent / 'data/checkpoints_0.1').glob('*.txt'))
 
 def test_starting_weights_of_other_modalities_move_by_name():
     keys = [f'backbone.bn1.norms.{i}.weight' for i in range(3)] + ['convs.copies.1.weight', 'neck.weight']
-    moved = move_modalities({key: i for i, key in enumerate(keys)}, ['rgb', 'thermal'], ['rgb', 'depth', 'thermal'])
-    assert moved == {
+    weights = {key: i for i, key in enumerate(keys)}
+    assert move_modalities(weights, ['rgb', 'thermal'], ['rgb', 'depth', 'thermal']) == {
         'backbone.bn1.norms.0.weight': 0,
+        'backbone.bn1.norms.1.weight': 0,  # new: those of the first one
         'backbone.bn1.norms.2.weight': 1,
         'backbone.bn1.norms.3.weight': 2,  # of the feature ensemble
         'convs.copies.2.weight': 3,
         'neck.weight': 4,
     }
-    assert move_modalities({key: i for i, key in enumerate(keys)}, ['rgb', 'ir'], ['ir']) == {
-        'backbone.bn1.norms.0.weight': 1, 'backbone.bn1.norms.1.weight': 2, 'convs.copies.0.weight': 3,
-        'neck.weight': 4,
+    assert move_modalities(weights, ['rgb', 'depth'], ['rgb', 'thermal']) == weights
+    assert set(move_modalities(weights, ['rgb', 'ir'], ['ir']).items()) == {
+        ('backbone.bn1.norms.0.weight', 1), ('backbone.bn1.norms.1.weight', 2), ('convs.copies.0.weight', 3),
+        ('neck.weight', 4),
     }  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from cen_mm.apis import init_model
 from cen_mm.exchange import exchanging_norms
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*sorted((ROOT / 'docs').glob('*.md')), ROOT / 'README.md']
+READMES = ('', 'configs/ablation/', 'tools/benchmarks/')
+PAGES = [*sorted((ROOT / 'docs').glob('*.md')), *(ROOT / f'{path}README.md' for path in READMES)]
 BLOCK = r'^```{}\n(.*?)^```'
 TOOL = re.compile(
     r'python tools/(\S+)\.py|bash tools/dist_(train|test)\.sh|mim run cen_mm (\w+)|mim (train|test) cen_mm'
@@ -28,7 +29,7 @@ PLACEHOLDERS = re.compile(r'\bCONFIG\b|\bCHECKPOINT\b')
 def blocks(language: str) -> list:
     """All code blocks of a language, as test parameters named after the page."""
     return [
-        pytest.param(code, id=f'{page.stem}-{i}')
+        pytest.param(code, id=f'{page.relative_to(ROOT).with_suffix("")}-{i}')
         for page in PAGES
         for i, code in enumerate(re.findall(BLOCK.format(language), page.read_text(), re.MULTILINE | re.DOTALL))
     ]
@@ -95,7 +96,7 @@ def user_folder(tmp_path, monkeypatch) -> dict[str, str]:
     return dict(CONFIG=name, CHECKPOINT='epoch_1.pth')
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_runs(page, user_folder):
     """The blocks of a page run one after the other, as a reader runs them."""
     namespace = {}

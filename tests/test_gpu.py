@@ -5,6 +5,7 @@
 
 import copy
 import json
+import logging
 import os
 import runpy
 import subprocess
@@ -297,7 +298,9 @@ def test_resumed_adamw_counts_its_steps_on_the_cpu(tmp_path):
     want = step(weight, optimizer)
 
     checkpoint = torch.load(tmp_path / 'state.pth', map_location=DEVICE)  # as mmengine does
-    CheckpointHook().after_load_checkpoint(SimpleNamespace(_resume=True), checkpoint)
+    runner = SimpleNamespace(_resume=True, _load_from='', model=torch.nn.Identity(), param_schedulers=None)
+    runner.optim_wrapper, runner.logger = SimpleNamespace(param_groups=[]), logging.getLogger()
+    CheckpointHook().after_load_checkpoint(runner, checkpoint)
     weight, optimizer = build()
     weight.data.copy_(start)
     optimizer.load_state_dict(checkpoint['optimizer']['generators'])

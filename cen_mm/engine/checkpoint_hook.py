@@ -149,7 +149,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         optimizer, schedulers = checkpoint['optimizer'], checkpoint.get('param_schedulers') or []
         states = [optimizer] if 'param_groups' in optimizer else list(optimizer.values())
         parts = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-        theirs = [group.get('initial_lr') for state in states for group in state['param_groups']]
+        theirs = [group.get('initial_lr') for state in states for group in state.get('param_groups', ())]
         theirs += [state.get('end') for part in parts for state in part]
         wrapper: Any = runner.optim_wrapper
         wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]

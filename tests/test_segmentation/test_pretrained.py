@@ -72,6 +72,6 @@ def test_weights_from_a_package():
     config = Config.fromfile(CONFIGS / '_base_/models/cen_refinenet_efficientnet-lite0.py').model.backbone
     model = MODELS.build(dict(config, modalities=['rgb', 'depth'], exchange=None)).eval()
     model.init_weights()
-    images = torch.randn(2, 3, 64, 64)
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
-        torch.testing.assert_close(model(images)[-1], blocks(images))
+        torch.testing.assert_close(model.double()(images)[-1], blocks.double()(images))

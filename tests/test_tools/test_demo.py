@@ -48,7 +48,10 @@ def test_writes_the_classes_that_test_py_writes(run_tool, folder):
 
 
 MISTAKES = {
-    'no config': (['no.py', 'model.pth', '--rgb', 'rgb'], "[Errno 2] No such file or directory: 'no.py'"),
+    'no config': (
+        ['no.py', 'model.pth', '--rgb', 'rgb'],
+        'demo.py: error: argument config: no.py does not exist: give the path of a config file, or ',
+    ),
     'no checkpoint': ([CONFIG, 'no.pth', '--rgb', 'rgb'], 'The checkpoint no.pth does not exist: give the path of a '),
     'no checkpoint file': ([CONFIG, 'train.txt', '--rgb', 'rgb'], 'train.txt is not a checkpoint, or it is damaged '),
     'damaged checkpoint': ([CONFIG, 'half.pth', '--rgb', 'rgb'], 'half.pth is not a checkpoint, or it is damaged '),

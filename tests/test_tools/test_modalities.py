@@ -44,17 +44,33 @@ def run(run_tool, data, tmp_path):
     return run_on_data
 
 
+@pytest.fixture
+def small_model(config):
+    cfg = config(CONFIG)
+    cfg.merge_from_dict({k: eval(v) for k, v in (option.split('=') for option in SMALL) if k.startswith('model')})
+    return MODELS.build(cfg.model)
+
+
 def read_last_scores(work_dir: Path) -> dict:
     return json.loads(max(work_dir.glob('*/2*.json'), key=lambda path: path.stat().st_mtime_ns).read_text())
 
 
 @pytest.mark.parametrize('added', [['normal'], ['normal', 'reshading']], ids=['three', 'four'])
-def test_three_and_four_modalities_train_test_and_draw(run, tmp_path, added):
+def test_three_and_four_modalities_train_test_and_draw(run, tmp_path, small_model, added):
+    """From the weights of a model of two modalities."""
     names = ['rgb', 'depth', *added]
-    config, work_dir = CONFIG.with_name(f'{CONFIG.stem}_{"-".join(names)}.py'), tmp_path / 'work'
-    run('train.py', config, '--amp', options=['train_cfg.max_epochs=1', 'train_cfg.val_interval=5'])
+    child, work_dir = CONFIG.with_name(f'{CONFIG.stem}_{"-".join(names)}.py'), tmp_path / 'work'
+    two = dict(state_dict=small_model.state_dict(), meta=dict(modalities=['rgb', 'depth']))
+    torch.save(two, tmp_path / 'two.pth')
+    options = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=5']
+    said = run('train.py', child, '--amp', options=[*options, f'load_from={tmp_path / "two.pth"}'])
+    assert 'size mismatch for ensemble.alpha' in said
+    assert 'missing keys' not in said
+    assert 'two.pth is of a model of rgb, depth, but the config has rgb, depth, normal' in run(
+        'test.py', child, tmp_path / 'two.pth', fails=True
+    )
     assert torch.load(work_dir / 'epoch_1.pth')['meta']['iter'] == 2
-    run('test.py', config, work_dir / 'epoch_1.pth', '--show-dir', tmp_path / 'shown')
+    run('test.py', child, work_dir / 'epoch_1.pth', '--show-dir', tmp_path / 'shown')
     assert {'mIoU', *(f'{name}/mIoU' for name in names)} <= set(read_last_scores(work_dir))
     images = [cv2.imread(str(path)) for path in (tmp_path / 'shown').rglob('*.png')]
     assert len(images) == 2
@@ -65,11 +81,9 @@ def test_three_and_four_modalities_train_test_and_draw(run, tmp_path, added):
         assert all(np.ptp(tiles[:, column]) > 50 for column in range(columns))
 
 
-def test_missing_modality_gives_the_scores_of_the_branch_without_exchange(run, data, tmp_path, config):
+def test_missing_modality_gives_the_scores_of_the_branch_without_exchange(run, data, tmp_path, small_model):
     """With one available modality nothing is exchanged, and the files of the missing one are not read."""
-    cfg = config(CONFIG)
-    cfg.merge_from_dict({k: eval(v) for k, v in (option.split('=') for option in SMALL) if k.startswith('model')})
-    model = MODELS.build(cfg.model)
+    model = small_model
     for name, tensor in model.state_dict().items():
         if '.norms.' in name and tensor.is_floating_point():
             tensor.uniform_(0.01, 0.03) if '.bn1.' in name and name.endswith('weight') else tensor.uniform_(0.5, 1.5)
