@@ -134,8 +134,8 @@ def run_tool(monkeypatch):
                     runpy.run_path(command[0], run_name='__main__')
                 except SystemExit as end:
                     failed = end.code
-                    if isinstance(failed, str):  # a number is the status, after a message of argparse
-                        print(failed)
+                    if failed != 2:  # argparse's status, after its message
+                        print(end)
                 except Exception as error:
                     failed = error
                     traceback.print_exc()
