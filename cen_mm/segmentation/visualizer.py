@@ -75,8 +75,8 @@ class MultimodalVisualizationHook(SegVisualizationHook):
             sample = {name: images[i] for name, images in inputs.items()}
             if self.out_dir is not None and mode == 'test' and not self.show:
                 name = osp.splitext(osp.relpath(output.img_path, self.root))[0]
-                canvas = draw_sample(sample, output, self._visualizer.dataset_meta)
-                # In every process, while the visualizer works in the main process only.
+                # In every process, while the visualizer works, and knows the classes, in the main process only.
+                canvas = draw_sample(sample, output, runner.test_dataloader.dataset.metainfo)
                 mmcv.imwrite(mmcv.rgb2bgr(canvas), osp.join(self.out_dir, runner.timestamp, f'{name}.png'))
                 continue
             self._visualizer.add_datasample(

@@ -220,8 +220,10 @@ def test_training_and_testing_in_two_processes(run, made_nyudv2, tmp_path):
     assert '| ensemble |' in log
     options[-2:] = []
     test = ('dist_test.sh', CONFIG, tmp_path / 'epoch_1.pth', 2, '--work-dir', tmp_path)
-    log = run(made_nyudv2, *test, '--cfg-options', *options)
+    log = run(made_nyudv2, *test, '--show-dir', tmp_path / 'shown', '--cfg-options', *options)
     assert '| ensemble |' in log
+    shown = sorted(path.name for path in (tmp_path / 'shown').rglob('*.png'))  # of both processes
+    assert shown == [Path(line.split()[0]).name for line in (made_nyudv2 / 'val.txt').read_text().splitlines()]
 
 
 @pytest.mark.parametrize(
