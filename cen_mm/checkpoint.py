@@ -94,6 +94,22 @@ def load_weights(
         print_log(report, logger=logger)
 
 
+def have_equal_modalities(checkpoint: dict, model: nn.Module, strict: bool = True) -> bool:
+    """Compares the names of the modalities in a checkpoint, if it has any, with those of a model.
+
+    Raises:
+        ValueError: if they differ and ``strict`` is True.
+    """
+    theirs, ours = checkpoint.get('meta', {}).get('modalities'), getattr(model, 'modalities', None)
+    equal = not theirs or not ours or list(theirs) == list(ours)
+    if strict and not equal:
+        raise ValueError(
+            f'{_latest} is of a model of {", ".join(theirs)}, but the config has {", ".join(ours)}: use the config of '
+            'the checkpoint.'
+        )
+    return equal
+
+
 def move_modalities(state_dict: dict[str, Tensor], theirs: Sequence[str], ours: Sequence[str]) -> dict[str, Tensor]:
     """Renames the weights of each modality, such as ``norms.1.weight``, for a model with other modalities.
 

@@ -113,13 +113,13 @@ def use_exported(model: BaseModel, file: Union[str, Path]) -> None:
         ExportError: if the file has other modalities than the model, or cannot be used.
     """
     exported = ExportedModel(file)
-    model.exported = str(file)
     if tuple(exported.inputs) != model.available_modalities:
         raise ExportError(
             f'{file} has the inputs {", ".join(exported.inputs)}, but the modalities of the model are '
             f'{", ".join(model.available_modalities)}: test it with --available-modalities '
             f'{" ".join(exported.inputs)}, or export a file with these modalities.'
         )
+    model.exported = str(file)
     is_segmentor = hasattr(model, 'encode_decode')
     sizes = list(model.data_preprocessor.channels.values()) if is_segmentor else 3
     if exported.preprocesses and is_segmentor:  # only converts, pads and stacks

@@ -14,6 +14,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from mmengine.structures import BaseDataElement
 
+from ..checkpoint import have_equal_modalities
 from ..compat import config_path
 from ..segmentation import FusionSegmentor, MultimodalDataPreProcessor
 from .inputs import Image, InputLoader, build_test_dataset, list_inputs, lock_of, select_modalities
@@ -57,12 +58,7 @@ def _load_checkpoint(model: BaseModel, path: str) -> dict:
         checkpoint = load_checkpoint(model, path, map_location='cpu', strict=True)
     except FileNotFoundError:
         raise FileNotFoundError(f'The checkpoint {path} does not exist: give the path of a .pth file.') from None
-    names = checkpoint.get('meta', {}).get('modalities') or model.modalities
-    if list(names) != list(model.modalities):
-        raise ValueError(
-            f'{path} is of a model of {", ".join(names)}, but the config has {", ".join(model.modalities)}: use the '
-            'config of the checkpoint.'
-        )
+    have_equal_modalities(checkpoint, model)
     return checkpoint
 
 

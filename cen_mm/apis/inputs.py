@@ -143,13 +143,15 @@ def select_modalities(
     known = ', '.join(model.modalities)
     if unknown := [name for name in images if name not in model.modalities]:
         raise ValueError(f'The model has no modality {unknown[0]!r}: give images of {known}.')
-    if available_modalities is not None:
-        check_available_modalities(available_modalities, model.modalities)
     if available_modalities is None:
         with lock_of(model):
             available_modalities = [name for name in model.available_modalities if name in images]
-    elif missing := [name for name in available_modalities if name not in images]:
-        raise ValueError(f'available_modalities contains {missing[0]!r}, but there is no image of it: add the image.')
+    else:
+        check_available_modalities(available_modalities, model.modalities)
+        if missing := [name for name in available_modalities if name not in images]:
+            raise ValueError(
+                f'available_modalities contains {missing[0]!r}, but there is no image of it: add the image.'
+            )
     if not available_modalities:
         raise ValueError(f'There is no image for the model: give images of {known}.')
     selected = {name: images[name] for name in model.modalities if name in available_modalities}

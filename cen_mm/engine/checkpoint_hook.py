@@ -12,13 +12,13 @@ from mmengine.fileio import LocalBackend, get_file_backend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import apply_to
 from torch import Tensor
 
-from ..checkpoint import find_nonfinite, move_modalities, read_checkpoint
+from ..checkpoint import find_nonfinite, have_equal_modalities, move_modalities, read_checkpoint
 from ..registry import HOOKS
+from .optim import all_param_groups
 
 TRAINING_STATE = {'meta', 'state_dict', 'message_hub', 'optimizer'}  # what resuming needs
 
@@ -129,14 +129,11 @@ class CheckpointHook(MMEngineCheckpointHook):
                 f'{runner._load_from} contains no {", ".join(sorted(missing))}, so it cannot be resumed from: use '
                 'load_from to start a new run with its weights.'
             )
-        names, ours = checkpoint.get('meta', {}).get('modalities'), getattr(_model(runner), 'modalities', None)
-        if names and ours and list(names) != list(ours):
-            if not isinstance(runner._train_loop, BaseLoop) or runner._resume:
-                raise ValueError(
-                    f'{runner._load_from} is of a model of {", ".join(names)}, but the config has {", ".join(ours)}: '
-                    'use the config of the checkpoint.'
-                )
-            checkpoint['state_dict'] = move_modalities(checkpoint['state_dict'], names, ours)
+        model = _model(runner)
+        is_start = not runner._resume and isinstance(runner._train_loop, BaseLoop)
+        if not have_equal_modalities(checkpoint, model, strict=not is_start):
+            names = checkpoint['meta']['modalities']
+            checkpoint['state_dict'] = move_modalities(checkpoint['state_dict'], names, model.modalities)
         if runner._resume:
             self._compare_schedules(runner, checkpoint)
             checkpoint['optimizer'] = apply_to(
@@ -146,16 +143,13 @@ class CheckpointHook(MMEngineCheckpointHook):
     @staticmethod
     def _compare_schedules(runner: Runner, checkpoint: dict) -> None:
         """Warns if the config has other learning rates or another schedule than the checkpoint, which counts."""
-        optimizer, schedulers = checkpoint['optimizer'], checkpoint.get('param_schedulers') or []
+        optimizer: dict = checkpoint['optimizer']
         states = [optimizer] if 'param_groups' in optimizer else list(optimizer.values())
-        parts = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-        theirs = [group.get('initial_lr') for state in states for group in state.get('param_groups', ())]
-        theirs += [state.get('end') for part in parts for state in part]
-        wrapper: Any = runner.optim_wrapper
-        wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-        built: Any = runner.param_schedulers or []
-        ours = [group.get('initial_lr') for each in wrappers for group in each.param_groups]
-        ours += [each.end for part in (built.values() if isinstance(built, dict) else [built]) for each in part]
+        groups = [group for state in states for group in state.get('param_groups', ())]
+        theirs = [group.get('initial_lr') for group in groups]
+        theirs += [state.get('end') for state in _flatten(checkpoint.get('param_schedulers'))]
+        ours = [group.get('initial_lr') for group in all_param_groups(runner.optim_wrapper)]
+        ours += [scheduler.end for scheduler in _flatten(runner.param_schedulers)]
         if ours != theirs:
             runner.logger.warning(
                 f'The run continues with the learning rates and the schedule in {runner._load_from}, and the config '
@@ -234,3 +228,9 @@ class CheckpointHook(MMEngineCheckpointHook):
 
 def _model(runner: Runner) -> Any:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _flatten(schedulers: Any) -> list:
+    """Lists schedulers, or their states: they are a list, or a dict of lists, one per network."""
+    parts = schedulers.values() if isinstance(schedulers, dict) else [schedulers or []]
+    return [scheduler for part in parts for scheduler in part]

@@ -6,7 +6,7 @@ from typing import Any, Iterator
 
 import torch
 from mmengine.logging import MMLogger, print_log
-from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper, OptimWrapperDict
 from mmengine.runner import autocast
 from mmengine.utils import digit_version
 from torch import nn
@@ -76,3 +76,9 @@ class GroupingOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 def _is_not_paramwise_option(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith('paramwise_options')
+
+
+def all_param_groups(optim_wrapper: Any) -> list[dict]:
+    """Lists the parameter groups of an optimizer wrapper, or of one per network."""
+    wrappers = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
+    return [group for wrapper in wrappers for group in wrapper.param_groups]

@@ -2,9 +2,9 @@
 
 from typing import Any, Iterator
 
-from mmengine.optim import OptimWrapperDict
 from torch import nn
 
+from ..optim import all_param_groups
 from .config import optim_wrappers, param_schedulers
 
 
@@ -132,9 +132,7 @@ def check_schedule(cfg: dict, loop: Any) -> list[str]:
 
 def check_learning_rates(optim_wrapper: Any) -> list[str]:
     """Warns of a learning rate above 1, such as that of a wrong ``lr_mult``."""
-    wrappers = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
-    groups = [group for wrapper in wrappers for group in wrapper.param_groups]
-    highest = max(group.get('initial_lr', group['lr']) for group in groups)
+    highest = max(group.get('initial_lr', group['lr']) for group in all_param_groups(optim_wrapper))
     return [f'A learning rate is {highest:.3g}: check optimizer.lr and all lr_mult.'] if highest > 1 else []
 
 
