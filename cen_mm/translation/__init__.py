@@ -1,11 +1,15 @@
 """Modules for MMagic, registered in the scope `cen_mm` on import. No other part of the package imports MMagic."""
 
-from .discriminator import SharedPatchDiscriminator
-from .features import LPIPS, EfficientNetLite0, InceptionV3
-from .generator import CENUNetGenerator
-from .metric import TranslationMetric
-from .model import CENTranslation
-from .results_hook import ResultsHook
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore', FutureWarning)  # MMagic imports parts of diffusers and torch that are deprecated
+    from .discriminator import SharedPatchDiscriminator
+    from .features import LPIPS, EfficientNetLite0, InceptionV3
+    from .generator import CENUNetGenerator
+    from .metric import TranslationMetric
+    from .model import CENTranslation
+    from .results_hook import ResultsHook
 
 __all__ = [
     'LPIPS',

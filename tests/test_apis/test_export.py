@@ -263,6 +263,7 @@ def test_tools_export_and_test(run_tool, build, made_nyudv2, tmp_path, monkeypat
     export = ('deployment/export.py', config, checkpoint, '--shape', 64, 96)
     log = run_tool(*export, '--preprocess', '--argmax', *options)
     assert float(re.search(r'largest difference from PyTorch: (\S+)', log)[1]) < 1e-4
+    assert f'Next: python tools/test.py {config} {checkpoint.with_suffix(".onnx")}\n' in log
     run_tool(*export, '--format', 'torchexport', *options)
     torch.save(dict(state_dict=dict(other=torch.ones(1))), tmp_path / 'other.pth')
     said = run_tool(*export[:2], tmp_path / 'other.pth', fails=True).strip().splitlines()

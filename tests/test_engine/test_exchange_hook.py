@@ -10,6 +10,7 @@ from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.runner import Runner
 from torch import nn
 
+from cen_mm.checkpoint import read_checkpoint
 from cen_mm.engine.exchange_hook import HISTORY, ExchangeHook
 from cen_mm.exchange import ExchangeNorm
 
@@ -108,6 +109,17 @@ def test_shares_are_logged_saved_and_plotted(tmp_path):
     assert 'WARNING - ' not in log.split('Channels below')[1]
     assert runner.message_hub.get_info(HISTORY)['steps'] == [3, 6, 9]  # a resumed run has the history of the first run
     assert cv2.imread(str(work_dir / 'exchange.png')).size > 0
+
+
+def test_history_starts_again_with_other_layers(tmp_path):
+    run(tmp_path / 'work', SOME)
+    file = tmp_path / 'work/epoch_2.pth'
+    checkpoint = read_checkpoint(file)
+    checkpoint['message_hub']['runtime_info'][HISTORY]['layers'] = ['other', 'second']
+    torch.save(checkpoint, file)
+    history = run(tmp_path / 'work', SOME, epochs=3, resume=True).message_hub.get_info(HISTORY)
+    assert history['layers'] == ['first', 'second']
+    assert history['steps'] == [9]
 
 
 @pytest.mark.parametrize(

@@ -122,3 +122,7 @@ def test_compares_networks_with_test_py(run_tool, made_nyudv2, tmp_path, config,
     checkpoints['ablation/rgb'].unlink()
     assert 'rgb.pth does not exist: give the path of a .pth file.' in run_tool(*command, fails=True)
     assert 'give a checkpoint after each config' in run_tool(*command[:2], fails=True)
+    for config in ('missing.py', 'cen_mm::missing.py'):
+        log = run_tool(command[0], config, *command[2:], fails=True)
+        assert 'missing.py' in log.splitlines()[-1]
+        assert 'Traceback' not in log

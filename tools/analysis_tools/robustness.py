@@ -28,7 +28,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
-from cen_mm import config_path
+from cen_mm import config_argument
 from cen_mm.apis import init_model, predict
 from cen_mm.engine import set_up_process
 from cen_mm.segmentation import FusionSegmentor
@@ -63,9 +63,10 @@ def read_networks(args: argparse.Namespace) -> dict[str, tuple[Config, str]]:
             raise SystemExit(f'Two configs are named {name}: give configs with different file names.')
         if not Path(checkpoint).is_file():
             raise SystemExit(f'The checkpoint {checkpoint} does not exist: give the path of a .pth file.')
-        if not Path(config_path(path)).is_file():
-            raise SystemExit(f'The config {path} does not exist: give the path of a config file.')
-        cfg = Config.fromfile(config_path(path))
+        try:
+            cfg = Config.fromfile(config_argument(path))
+        except argparse.ArgumentTypeError as error:
+            raise SystemExit(str(error)) from None
         cfg.merge_from_dict(args.cfg_options or {})
         dataset = cfg.get('test_dataloader', {}).get('dataset', {})
         if 'modalities' not in dataset or (dataset.get('pipeline') or [{}])[0].get('type') != 'cen_mm.LoadModalities':
