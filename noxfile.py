@@ -6,7 +6,7 @@ Arguments after `--` go to pytest: `nox -s newest -- -n 2 tests/test_exchange`.
 import nox
 
 nox.needs_version = '>=2024.4.15'  # for nox.project
-NETWORKS = ['networks', 'converters', 'rooms', 'app', 'deployment', 'docs', 'test']
+EXTRAS = ['networks', 'converters', 'rooms', 'app', 'deployment', 'docs', 'test']
 
 
 def extras(*names: str) -> str:
@@ -23,7 +23,7 @@ def run_tests(session: nox.Session) -> None:
 @nox.session(python='3.11')
 def newest(session: nox.Session) -> None:
     """Both tasks with the newest torch, and the newest versions that the extras allow."""
-    session.install('-e', extras('lite', 'translation', *NETWORKS))
+    session.install('-e', extras('lite', 'translation', *EXTRAS))
     run_tests(session)
 
 
@@ -31,14 +31,14 @@ def newest(session: nox.Session) -> None:
 def torch21(session: nox.Session) -> None:
     """Both tasks with the oldest torch, which installations with full mmcv 2.1 have."""
     torch = ['torch==2.1.*', 'torchvision==0.16.*', 'numpy==1.26.*']
-    session.install('-e', extras('lite', 'translation', *NETWORKS), *torch)
+    session.install('-e', extras('lite', 'translation', *EXTRAS), *torch)
     run_tests(session)
 
 
 @nox.session(python='3.11')
 def segmentation(session: nox.Session) -> None:
     """Without MMagic, and therefore with numpy 2."""
-    session.install('-e', extras('lite', *NETWORKS))
+    session.install('-e', extras('lite', *EXTRAS))
     run_tests(session)
 
 
@@ -46,7 +46,7 @@ def segmentation(session: nox.Session) -> None:
 def forks(session: nox.Session) -> None:
     """Segmentation with the maintained forks of OpenMMLab's packages, which have the same import names."""
     project = nox.project.load_toml('pyproject.toml')['project']
-    groups = [project['dependencies'], *(project['optional-dependencies'][name] for name in NETWORKS)]
+    groups = [project['dependencies'], *(project['optional-dependencies'][name] for name in EXTRAS)]
     others = [requirement for group in groups for requirement in group if not requirement.startswith('mm')]
     packages = [f'onedl-{name}' for name in ('mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain')]
     session.install(*others, *packages)

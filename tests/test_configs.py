@@ -8,7 +8,7 @@ from mmengine.registry import HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS
 
 CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('cen_*.py'))
 CONFIGS = [path for path in CONFIGS if not path.stem.startswith('cen_unet')]  # tested in test_translation
-REAL_IMAGES = sorted((CONFIGS[0].parent / 'ablation/nyudv2').glob('*.py'))  # those of the rooms: test_ablation.py
+REAL_IMAGES = sorted((CONFIGS[0].parent / 'ablation/nyudv2').rglob('*.py'))  # those of the rooms: test_ablation.py
 
 
 @pytest.mark.parametrize('path', CONFIGS + REAL_IMAGES, ids=lambda path: f'{path.parent.name}/{path.stem}')

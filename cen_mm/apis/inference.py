@@ -95,13 +95,12 @@ def inference_model(
         if ``inputs`` is a list.
 
     Raises:
-        FileNotFoundError: if a file does not exist.
+        FileNotFoundError: if a file does not exist, or is a folder (use :class:`MultimodalInferencer`).
         ValueError: if an image does not match the settings of the config's test data set or another image.
     """
     load = InputLoader(model.cfg)
-    samples = [
-        load(select_modalities(images, model, available_modalities), name) for name, images in list_inputs(inputs)
-    ]
+    listed = list_inputs([inputs] if isinstance(inputs, dict) else inputs)  # a folder is refused, not listed
+    samples = [load(select_modalities(images, model, available_modalities), name) for name, images in listed]
     results = [predict(model, pseudo_collate([sample]))[0] for sample in samples]
     return results[0] if isinstance(inputs, dict) else results
 

@@ -34,6 +34,9 @@ class MultimodalInferencer(BaseInferencer):
         weights: path or URL of the checkpoint, if ``model`` is a config.
         device: device of the model. None: the GPU if there is one.
         show_progress: whether to show a progress bar and, at the end, the number of samples per second.
+
+    Raises:
+        ValueError: if a built model is given with ``weights`` or ``device``.
     """
 
     def __init__(

@@ -59,7 +59,8 @@ def list_inputs(inputs: Inputs, start: int = 0) -> list[tuple[str, dict[str, Ima
 
     Raises:
         FileNotFoundError: if a folder does not exist or has no images, or the folders have no common name.
-        ValueError: if there are no inputs, an input is not a dict, or folders and images are mixed.
+        ValueError: if there are no inputs, an input is not a dict, folders and images are mixed, or a folder has
+            files of several types.
     """
     if isinstance(inputs, dict):
         folders = {name for name, image in inputs.items() if _is_folder(image)}

@@ -20,7 +20,11 @@ EDGE_MAX = {'edge_occlusion': 11584, 'edge_texture': 11355}  # largest value of 
 
 
 def modality_name(modality: Union[str, int]) -> str:
-    """Returns the name of a modality, given by name or by the authors' number, 0 to 9."""
+    """Returns the name of a modality, given by name or by the authors' number, 0 to 9.
+
+    Raises:
+        ValueError: for any other name or number.
+    """
     if modality in MODALITIES:
         return modality
     if modality in range(len(MODALITIES)):
@@ -47,7 +51,7 @@ class TaskonomyDataset(FileDataset):
             end with theirs; otherwise all modalities have the same file name.
         inputs: input modalities, by name or by the authors' number, in the order of the network's branches.
         target: target modality, by name or by the authors' number.
-        options: arguments of mmengine's BaseDataset; ``skip_bad_files`` and ``allow_outside_data_root`` of
+        **kwargs: arguments of mmengine's BaseDataset; ``skip_bad_files`` and ``allow_outside_data_root`` of
             :class:`~cen_mm.datasets.base.FileDataset`.
 
     Raises:
@@ -61,7 +65,7 @@ class TaskonomyDataset(FileDataset):
         ann_file: str = '',
         inputs: Sequence[Union[str, int]] = ('reshading', 'edge_texture'),
         target: Union[str, int] = 'rgb',
-        **options,
+        **kwargs,
     ):
         self.inputs = [modality_name(modality) for modality in inputs]
         self.target = modality_name(target)
@@ -69,7 +73,7 @@ class TaskonomyDataset(FileDataset):
             raise ValueError(
                 f'TaskonomyDataset.inputs is {list(inputs)}: give at least one modality, without duplicates.'
             )
-        super().__init__(ann_file=ann_file, **options)
+        super().__init__(ann_file=ann_file, **kwargs)
         self._metainfo.update(modalities=tuple(self.inputs), target=self.target)
 
     def load_data_list(self) -> list[dict]:

@@ -11,14 +11,13 @@ from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.fileio import LocalBackend, get_file_backend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import apply_to
 from torch import Tensor
 
 from ..checkpoint import find_nonfinite, have_equal_modalities, move_modalities, read_checkpoint
 from ..registry import HOOKS
-from .optim import all_param_groups
+from .optim import all_param_groups, unwrapped
 
 TRAINING_STATE = {'meta', 'state_dict', 'message_hub', 'optimizer'}  # what resuming needs
 
@@ -93,7 +92,9 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     Raises:
         FileNotFoundError: if there is nothing to resume from.
-        ValueError: if weights do not fit or are not finite.
+        ValueError: if loaded weights do not fit, are not finite, are of other modalities, or lack the state for
+            resuming.
+        FloatingPointError: if the weights to save are not finite.
         OSError: if a checkpoint cannot be written.
     """
 
@@ -129,7 +130,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 f'{runner._load_from} contains no {", ".join(sorted(missing))}, so it cannot be resumed from: use '
                 'load_from to start a new run with its weights.'
             )
-        model = _model(runner)
+        model = unwrapped(runner.model)
         is_start = not runner._resume and isinstance(runner._train_loop, BaseLoop)
         if not have_equal_modalities(checkpoint, model, strict=not is_start):
             names = checkpoint['meta']['modalities']
@@ -164,7 +165,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 f'After iteration {checkpoint["meta"]["iter"]}, {broken} of the model are NaN or infinite and are not '
                 f'saved: {again} with optim_wrapper.clip_grad, or start a new run with a lower learning rate.'
             )
-        checkpoint['meta']['modalities'] = list(getattr(_model(runner), 'modalities', ()))
+        checkpoint['meta']['modalities'] = list(getattr(unwrapped(runner.model), 'modalities', ()))
         hub = checkpoint['message_hub']
         infos = apply_to(hub['runtime_info'], lambda value: isinstance(value, np.generic), lambda value: value.item())
         resumed = {key: value for key, value in hub['resumed_keys'].items() if key in infos}
@@ -224,10 +225,6 @@ class CheckpointHook(MMEngineCheckpointHook):
             if backend.exists(path):
                 (backend.rmtree if backend.isdir(path) else backend.remove)(path)  # DeepSpeed saves folders
         self._outdated.clear()
-
-
-def _model(runner: Runner) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _flatten(schedulers: Any) -> list:

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from ..exchange import ExchangeNorm, exchanging_norms
 from ..registry import HOOKS
+from .optim import unwrapped
 
 HISTORY = 'exchange_history'
 
@@ -68,8 +69,7 @@ class ExchangeHook(Hook):
     @staticmethod
     def _norms(runner: Runner) -> dict[str, ExchangeNorm]:
         """The exchanging norms of the model, without unused ones."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        return dict(exchanging_norms(model, with_unused=False))
+        return dict(exchanging_norms(unwrapped(runner.model), with_unused=False))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None

@@ -8,11 +8,11 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import all_reduce, barrier, is_distributed, is_main_process
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
 from .checkpoint_hook import CheckpointHook
+from .optim import all_wrappers
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FILENAME = 'interrupted.pth'
@@ -63,12 +63,7 @@ class InterruptHook(Hook):
             number = torch.tensor(self._signal, device=get_device())
             all_reduce(number, 'max')
             self._signal = int(number)
-        wrappers = (
-            runner.optim_wrapper.values()
-            if isinstance(runner.optim_wrapper, OptimWrapperDict)
-            else [runner.optim_wrapper]
-        )
-        if not self._signal or not all(wrapper.should_update() for wrapper in wrappers):
+        if not self._signal or not all(w.should_update() for w in all_wrappers(runner.optim_wrapper).values()):
             return
         iteration = runner.iter + 1
         ending = 'no checkpoint is saved, because the config has no cen_mm.CheckpointHook.'

@@ -6,6 +6,7 @@ from typing import Any, Iterator
 
 import torch
 from mmengine.logging import MMLogger, print_log
+from mmengine.model import is_model_wrapper
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper, OptimWrapperDict
 from mmengine.runner import autocast
 from mmengine.utils import digit_version
@@ -78,7 +79,17 @@ def _is_not_paramwise_option(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith('paramwise_options')
 
 
+def all_wrappers(optim_wrapper: Any) -> dict[str, Any]:
+    """Returns the optimizer wrappers by network; a single one is named ``optimizer``."""
+    is_dict = isinstance(optim_wrapper, OptimWrapperDict)
+    return dict(optim_wrapper.items()) if is_dict else {'optimizer': optim_wrapper}
+
+
 def all_param_groups(optim_wrapper: Any) -> list[dict]:
     """Lists the parameter groups of an optimizer wrapper, or of one per network."""
-    wrappers = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
-    return [group for wrapper in wrappers for group in wrapper.param_groups]
+    return [group for wrapper in all_wrappers(optim_wrapper).values() for group in wrapper.param_groups]
+
+
+def unwrapped(model: Any) -> Any:
+    """Returns a model without its wrapper for several processes."""
+    return model.module if is_model_wrapper(model) else model

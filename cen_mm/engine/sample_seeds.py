@@ -25,6 +25,9 @@ class SeededDataset:
 
     Args:
         dataset: data set of mmengine or its config.
+
+    Raises:
+        ValueError: for a ``MultiImageMixDataset``.
     """
 
     def __init__(self, dataset: Union[dict, Dataset]):

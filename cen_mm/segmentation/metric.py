@@ -34,7 +34,7 @@ class MultimodalIoUMetric(IoUMetric):
         **kwargs: arguments of mmseg's IoUMetric.
 
     Raises:
-        ValueError: for another ``ignore_index`` than 255.
+        ValueError: for another ``ignore_index`` than 255, or a sample without label unless ``format_only`` is True.
     """
 
     details: Optional[dict] = None

@@ -66,8 +66,10 @@ class CENSegmentor(EncoderDecoder):
             logits to the image: ``'bilinear'`` (mmseg, the default) or ``'bicubic'`` (the authors' evaluation).
 
     Raises:
-        ValueError: for unknown available modalities, a ``per_modality_convs`` that matches no layer, a negative
-            ``branch_loss_weight``, a ``modality_dropout`` outside [0, 1], or together with activation checkpointing.
+        ValueError: for a backbone without ``modalities``, a head that cannot run on each branch, an ``ignore_index``
+            other than 255, an auxiliary head of a map that the neck does not have, unknown available modalities, a
+            ``per_modality_convs`` that matches no layer, a negative ``branch_loss_weight``, a ``modality_dropout``
+            outside [0, 1], or together with activation checkpointing.
         TypeError: if a part has keys that its class does not take.
     """
 

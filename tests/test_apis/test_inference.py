@@ -142,6 +142,7 @@ ERRORS = {
     'array': (lambda s: np.ones((72, 96, 3), np.uint8), 'An input is a ndarray: give a dict with an image per modal'),
     'no sample': (lambda s: [], 'The list of inputs is empty: give at least one dict'),
     'missing file': (lambda s: dict(s, depth='no.png'), 'no.png, given for depth, does not exist or is not a file'),
+    'folder': (lambda s: dict(rgb='.', depth='.'), r'\., given for rgb, does not exist or is not a file'),
     'folder in a list': (lambda s: [dict(s, rgb='.')], r'\., given for rgb, does not exist or is not a file'),
     'not an image': (lambda s: dict(s, depth=__file__), 'test_inference.py cannot be decoded .*: replace the file'),
     'no array': (lambda s: dict(s, depth=None), 'The image of depth is a NoneType: give a path or a numpy array'),

@@ -17,10 +17,11 @@ pytest.importorskip('mmagic')
 
 ROOT = Path(__file__).parents[2]
 BRANCHES = ('reshading', 'edge_texture', 'ensemble')
-CONFIGS = sorted((ROOT / 'configs').glob('cen_unet_*.py')) + sorted((ROOT / 'configs/ablation/shade').glob('*.py'))
+FOLDERS = ('cen_unet_*.py', 'ablation/normal/*.py', 'ablation/rgb/*.py', 'ablation/shade/*.py')
+CONFIGS = [path for pattern in FOLDERS for path in sorted((ROOT / 'configs').glob(pattern))]
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_config_builds(path, tmp_path):
     cfg = Config.fromfile(path)
     init_default_scope('mmagic')

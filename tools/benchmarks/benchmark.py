@@ -28,9 +28,9 @@ from typing import Callable, Optional
 
 import torch
 from measuring import PRECISIONS, Step, autocast, fresh_memory, product_speed, seconds, set_precision
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
-from mmengine.optim import OptimWrapperDict, build_optim_wrapper
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import METRICS, init_default_scope
 from mmengine.structures import BaseDataElement, PixelData
 from mmengine.utils import digit_version
@@ -44,6 +44,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from cen_mm import config_argument
 from cen_mm.apis import init_model
 from cen_mm.engine import set_up_process
+from cen_mm.engine.optim import all_param_groups
+from cen_mm.engine.preflight.config import optim_wrappers
 from cen_mm.segmentation import MultimodalDataPreProcessor
 
 OURS = 'cen_mm'
@@ -129,13 +131,11 @@ def our_step(cfg: Config, args: argparse.Namespace, mode: str) -> Step:
         bfloat16=dict(type='cen_mm.BFloat16OptimWrapper'),
         float16=dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic'),
     )
-    for part in (optim_wrapper, *optim_wrapper.values()):
-        if isinstance(part, ConfigDict) and part.get('type') == 'OptimWrapper':
-            part.update(half.get(args.precision, {}))
+    for _, part in optim_wrappers(optim_wrapper):
+        part.update(half.get(args.precision, {}))
     wrapper = build_optim_wrapper(model, optim_wrapper)
-    for optimizer in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
-        for group in optimizer.param_groups:
-            group['lr'] *= 1e-6  # the targets are random
+    for group in all_param_groups(wrapper):
+        group['lr'] *= 1e-6  # the targets are random
     inputs = torch.rand(args.batch, sum(channels.values()), *args.shape) * 2 - 1
     inputs = list(inputs.pin_memory() if args.device == 'cuda' else inputs)  # as train.py does
     if isinstance(model.data_preprocessor, MultimodalDataPreProcessor):  # takes one image per modality

@@ -40,6 +40,7 @@ OURS = dict(LoadImageFromFile='LoadModalities', LoadAnnotations='LoadLabels', Pa
 def _settings_of(transform: BaseTransform, modality: Modality, pad_val: float) -> Iterator[None]:
     """Makes a transform use the interpolation and padding value of a modality while the context is active."""
     resize = getattr(transform, 'resize', transform)  # of RandomResize and RandomChoiceResize
+    # 'pal_val' is mmseg's spelling in RandomRotate.
     new = [(transform, name, pad_val) for name in ('seg_pad_val', 'seg_fill_in', 'pal_val')]
     new.append((resize, 'interpolation', modality.interpolation))
     if isinstance(transform, Pad):

@@ -10,6 +10,7 @@ from mmengine.runner import Runner, ValLoop
 from torch.nn.parallel import DistributedDataParallel
 
 from ...registry import HOOKS
+from ..optim import unwrapped
 from ..samples import base_datasets
 from . import built, data, table, trial
 from .config import check_config
@@ -27,6 +28,10 @@ class PreflightHook(Hook):
     Args:
         enabled: whether to check, here and in :func:`check_config`.
         check_only: whether to end the process with status 0 instead of training.
+
+    Raises:
+        ValueError: in every process, for the first mistake.
+        SystemExit: after the check, with ``check_only``.
     """
 
     priority = 'VERY_HIGH'
@@ -55,7 +60,7 @@ class PreflightHook(Hook):
         start = time.time()
         check_config(runner.cfg)  # tools/train.py has done it before it built anything
         wrapped = is_model_wrapper(runner.model)
-        model = runner.model.module if wrapped else runner.model
+        model = unwrapped(runner.model)
         sharded = wrapped and not isinstance(runner.model, DistributedDataParallel)  # no process has all parameters
         loader, key = runner.train_dataloader, 'train_dataloader.dataset'
         dataset = next(base_datasets(loader.dataset))

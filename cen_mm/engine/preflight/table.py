@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ...exchange import exchanging_norms
 from ..console import format_table
+from ..optim import all_wrappers
 from .built import pretrained_weights
 from .data import UNLABELED, Images
 
@@ -26,9 +26,8 @@ def draw_images(images: dict[str, Images]) -> str:
 
 def draw_groups(optim_wrapper: Any) -> str:
     """Draws a table of the parameter groups; groups with equal options are joined."""
-    wrappers = optim_wrapper if isinstance(optim_wrapper, OptimWrapperDict) else {'optimizer': optim_wrapper}
     counts: dict[tuple, list[int]] = {}
-    for name, wrapper in wrappers.items():
+    for name, wrapper in all_wrappers(optim_wrapper).items():
         for group in wrapper.param_groups:
             key = (name, group.get('initial_lr', group['lr']), group.get('weight_decay', 0))
             count = counts.setdefault(key, [0, 0])
@@ -74,9 +73,8 @@ def describe_run(runner: Runner, packed: dict) -> list[str]:
         runner: the runner.
         packed: a packed training sample.
     """
-    loader, wrapper = runner.train_dataloader, runner.optim_wrapper
-    wrapper = next(iter(wrapper.values())) if isinstance(wrapper, OptimWrapperDict) else wrapper
-    accumulation = wrapper._accumulative_counts
+    loader = runner.train_dataloader
+    accumulation = next(iter(all_wrappers(runner.optim_wrapper).values()))._accumulative_counts
     height, width = packed['data_samples'].img_shape[:2]
     batch = loader.batch_size * get_world_size() * accumulation
     samples = f'{len(loader.dataset)} training samples'
