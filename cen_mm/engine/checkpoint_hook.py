@@ -147,9 +147,9 @@ class CheckpointHook(MMEngineCheckpointHook):
         optimizer: dict = checkpoint['optimizer']
         states = [optimizer] if 'param_groups' in optimizer else list(optimizer.values())
         groups = [group for state in states for group in state.get('param_groups', ())]
-        theirs = [group.get('initial_lr') for group in groups]
+        theirs = [group.get('initial_lr', group.get('lr')) for group in groups]  # without schedule, lr
         theirs += [state.get('end') for state in _flatten(checkpoint.get('param_schedulers'))]
-        ours = [group.get('initial_lr') for group in all_param_groups(runner.optim_wrapper)]
+        ours = [group.get('initial_lr', group['lr']) for group in all_param_groups(runner.optim_wrapper)]
         ours += [scheduler.end for scheduler in _flatten(runner.param_schedulers)]
         if ours != theirs:
             runner.logger.warning(

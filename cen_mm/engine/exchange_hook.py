@@ -9,6 +9,7 @@ import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from ..exchange import ExchangeNorm, exchanging_norms
@@ -107,12 +108,14 @@ class ExchangeHook(Hook):
     def _warn(self, runner: Runner, norms: dict, replaced: dict, total: np.ndarray) -> None:
         threshold = max(norm.threshold for norm in norms.values())
         if threshold > 0 and 2 * (runner.iter + 1) >= runner.max_iters and not total.any():
+            is_gan = isinstance(runner.optim_wrapper, OptimWrapperDict)
+            rate = 'generators.paramwise_cfg.custom_keys' if is_gan else 'paramwise_cfg.exchanging_norms'
             self._once(
                 runner,
                 'no channel',
                 f'No channel is replaced after {runner.iter + 1} of {runner.max_iters} iterations: every scale is '
                 f'above the threshold of {threshold}. Increase sparsity.loss_weight, the learning rate of the '
-                'exchanging norms (optim_wrapper.paramwise_cfg.exchanging_norms), or the threshold.',
+                f'exchanging norms (optim_wrapper.{rate}), or the threshold.',
             )
         counts = {  # channels that are below the threshold in every modality, by layer
             name: int(mask.all(0).sum()) for name, mask in replaced.items() if len(mask) > 1 and mask.all(0).any()

@@ -18,17 +18,16 @@ class SharedPatchDiscriminator(BaseModule):
     loss, where it is stable in half precision.
 
     Args:
-        in_channels: channels of the input and the image together.
         base_channels: channels of the first convolution; the next three have 2, 4 and 8 times as many, the last has 1.
         init_cfg: initialization config of mmengine.
     """
 
-    def __init__(self, in_channels: int = 6, base_channels: int = 64, init_cfg: dict = INIT_CFG):
+    def __init__(self, base_channels: int = 64, init_cfg: dict = INIT_CFG):
         super().__init__(init_cfg)
         widths = [base_channels * factor for factor in (1, 2, 4, 8)] + [1]
         self.layers = nn.ModuleList(
             ConvNorm(nn.Conv2d(in_width, width, 4, stride, 1), normalize=0 < i < 4)
-            for i, (in_width, width, stride) in enumerate(zip([in_channels, *widths], widths, (2, 2, 2, 1, 1)))
+            for i, (in_width, width, stride) in enumerate(zip([6, *widths], widths, (2, 2, 2, 1, 1)))  # RGB and RGB
         )
         rename_on_load(self, {r'^levels\.': 'layers.'})  # the name in checkpoints of version 0.1
 

@@ -61,8 +61,6 @@ class CENUNetGenerator(BaseModule):
 
     Args:
         modalities: names of the modalities, in the order in which they are stacked.
-        in_channels: channels of each input modality.
-        out_channels: channels of the generated image.
         base_channels: channels of the first encoder layer; the next ones have 2, 4, 8, 8, ... times as many.
         num_levels: number of encoder layers; each halves height and width.
         threshold: channels whose scale is below it are replaced (theta in the paper).
@@ -73,8 +71,6 @@ class CENUNetGenerator(BaseModule):
     def __init__(
         self,
         modalities: Sequence[str],
-        in_channels: int = 3,
-        out_channels: int = 3,
         base_channels: int = 64,
         num_levels: int = 8,
         threshold: float = 1e-2,
@@ -86,13 +82,13 @@ class CENUNetGenerator(BaseModule):
         last = num_levels - 1
         self.encoder = nn.ModuleList(
             ConvNorm(nn.Conv2d(in_width, width, 4, 2, 1), normalize=0 < i < last)
-            for i, (in_width, width) in enumerate(zip([in_channels, *widths], widths))
+            for i, (in_width, width) in enumerate(zip([3, *widths], widths))
         )
         # All decoder layers but the first also receive a skip connection.
         in_widths = [widths[-1], *(2 * width for width in widths[-2::-1])]
         self.decoder = nn.ModuleList(
             ConvNorm(nn.ConvTranspose2d(in_width, width, 4, 2, 1), normalize=i < last)
-            for i, (in_width, width) in enumerate(zip(in_widths, [*widths[-2::-1], out_channels]))
+            for i, (in_width, width) in enumerate(zip(in_widths, [*widths[-2::-1], 3]))
         )
         self.dropout = nn.Dropout(dropout_ratio)
         self.ensemble = Ensemble(modalities)

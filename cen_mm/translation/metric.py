@@ -33,8 +33,8 @@ class TranslationMetric(BaseMetric):
     There are two protocols:
 
     - The standard protocol compares 8-bit images without stretching. ``L1`` and ``RMSE`` are computed on values in
-      [0, 1], over the pixels with a known target. ``PSNR`` (dB) and ``SSIM`` (both from MMagic), ``LPIPS``, ``FID``
-      and ``KIDx100`` are computed on whole images.
+      [0, 1], over the pixels with a known target. ``PSNR`` (dB, at most 100) and ``SSIM`` (both from MMagic), ``LPIPS``,
+      ``FID`` and ``KIDx100`` are computed on whole images.
     - The authors' protocol linearly stretches every generated and real image, so that its minimum becomes 0 and its
       maximum 1, and draws it at 5x5 inches (500x500 pixels). Its scores are ``authors_FID`` and ``authors_KIDx100``.
       Only these two are comparable with the authors' 62.6 and 1.65.
@@ -49,16 +49,19 @@ class TranslationMetric(BaseMetric):
         features: config of the network that computes the features for FID and KID: ``InceptionV3``, or
             ``EfficientNetLite0``, whose scores have other names.
         lpips: config of :class:`~cen_mm.translation.LPIPS`. None: LPIPS is not computed.
+        authors_protocol: whether to compute the scores of the authors' protocol, which takes about 20 ms per image and
+            branch.
         **kwargs: arguments of mmengine's ``BaseMetric``.
     """
 
     details: Optional[dict] = None
 
-    def __init__(self, features: dict, lpips: Optional[dict] = None, **kwargs):
+    def __init__(self, features: dict, lpips: Optional[dict] = None, authors_protocol: bool = True, **kwargs):
         super().__init__(**kwargs)
         # Built here, so that a missing weights file is reported before training starts.
         self.features = MODELS.build(features)
         self.lpips = MODELS.build(lpips) if lpips else None
+        self.authors_protocol = authors_protocol
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Computes and stores the scores and features of every branch, for each image of the batch."""
@@ -68,7 +71,9 @@ class TranslationMetric(BaseMetric):
                 continue
             images = [sample['gt_img'], *sample['branches'].values()]
             standard = torch.stack([to_bytes(image) for image in images])  # (M + 2, 3, H, W)
-            drawn = torch.stack([as_drawn(image) for image in images]).to(standard.device)
+            protocols = {'': standard}
+            if self.authors_protocol:
+                protocols['authors_'] = torch.stack([as_drawn(image) for image in images]).to(standard.device)
             features = self.features.to(standard.device)
             mask = sample.get('mask', torch.ones_like(sample['gt_img'][:1])).bool().expand(3, -1, -1)
             scores = {
@@ -82,7 +87,7 @@ class TranslationMetric(BaseMetric):
                 dict(
                     name=sample.get('target_path'),
                     scores=scores,
-                    features={'': features(standard).cpu(), 'authors_': features(drawn).cpu()},
+                    features={protocol: features(batch).cpu() for protocol, batch in protocols.items()},
                 )
             )
 
@@ -94,7 +99,7 @@ class TranslationMetric(BaseMetric):
             return {}
         self.details = dict(samples=[dict(name=result['name'], scores=result['scores']) for result in results])
         names, metrics = list(results[0]['scores']), {}
-        for protocol, title in TITLES.items():
+        for protocol in results[0]['features']:
             features = torch.stack([result['features'][protocol] for result in results]).double()  # (N, M + 2, D)
             table = PrettyTable()
             for i, name in enumerate(names, start=1):
@@ -110,7 +115,7 @@ class TranslationMetric(BaseMetric):
                 table.field_names = ['branch', *row]
                 table.add_row([name, *(f'{value:.4f}' for value in row.values())])
                 metrics.update({key if name == ENSEMBLE else f'{name}/{key}': value for key, value in row.items()})
-            print_log(f'{title}, {len(results)} images:\n{table}', logger='current')
+            print_log(f'{TITLES[protocol]}, {len(results)} images:\n{table}', logger='current')
         return metrics
 
 
@@ -167,6 +172,6 @@ def score_image(fake: Tensor, real: Tensor, mask: Tensor) -> dict[str, float]:
     return dict(
         L1=difference.abs().mean().item(),
         RMSE=difference.square().mean().sqrt().item(),
-        PSNR=psnr(*images),
+        PSNR=min(psnr(*images), 100.0),
         SSIM=ssim(*images),
     )

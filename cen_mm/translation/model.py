@@ -1,6 +1,7 @@
 """The MMagic model for image-to-image translation: GAN training step and evaluation."""
 
 import math
+from bisect import bisect_left
 from typing import NamedTuple, Optional, Sequence, Union
 
 import torch
@@ -218,11 +219,17 @@ class CENTranslation(BaseTranslationModel):
         mask = _batch([sample.get('mask', torch.ones_like(sample.gt_img[:1])) for sample in data['data_samples']])
         inputs = stack_modalities(_batch(data['inputs']), len(self.modalities))  # (M * B, 3, H, W)
         gen_wrapper, disc_wrapper = optim_wrapper['generators'], optim_wrapper['discriminators']
-        iteration = MessageHub.get_current_instance().get_info('iter', 0)
-        update = iteration // disc_wrapper._accumulative_counts + 1  # current update of the discriminator, from 1
-        train_gen = iteration >= self.disc_init_steps and update % self.discriminator_steps == 0
+        hub = MessageHub.get_current_instance()
+        iteration, end = hub.get_info('iter', 0), hub.get_info('max_iters', 0)
+        accumulation = disc_wrapper._accumulative_counts
+        if accumulation > 1 and disc_wrapper._max_counts < 0 < end:
+            # mmengine sets the counters of gradient accumulation for a single wrapper only
+            disc_wrapper.initialize_count_status(self.discriminators, iteration, end)
+            trained = [i for i in range(end) if self._trains_generator(i, accumulation)]
+            gen_wrapper.initialize_count_status(self.generators, bisect_left(trained, iteration), len(trained))
+        train_gen = self._trains_generator(iteration, accumulation)
 
-        with gen_wrapper.optim_context(self.generators), torch.set_grad_enabled(train_gen):
+        with gen_wrapper.optim_context(self.generators), torch.set_grad_enabled(train_gen and torch.is_grad_enabled()):
             branches = self.translation(inputs)
         fake = torch.cat([branches[name] for name in self.modalities])  # (M * B, 3, H, W)
 
@@ -239,6 +246,10 @@ class CENTranslation(BaseTranslationModel):
         self._update(gen_wrapper, loss_gen)
         set_requires_grad(self.discriminators, True)
         return {**log_vars, 'loss_gen': terms.pop('loss'), **terms}
+
+    def _trains_generator(self, iteration: int, accumulation: int) -> bool:
+        update = iteration // accumulation + 1  # current update of the discriminator, from 1
+        return iteration >= self.disc_init_steps and update % self.discriminator_steps == 0
 
     def _update(self, wrapper: OptimWrapper, loss: Tensor) -> None:
         """Updates the parameters as the wrapper's ``update_params`` does, with gradients averaged over the processes.

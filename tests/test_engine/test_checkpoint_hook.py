@@ -115,3 +115,10 @@ def test_checkpoints_need_no_allowed_classes(toy_run, tmp_path):
     finally:
         compat._allow_mmengine_checkpoints()
     assert saved['meta']['iter'] == 15
+
+
+@pytest.mark.parametrize('lr', [0.1, 0.05])
+def test_resuming_warns_of_another_learning_rate_without_schedule(toy_run, lr, capfd):
+    toy_run(train_cfg=dict(type='cen_mm.ResumableTrainLoop', max_epochs=1)).train()
+    toy_run(resume=True, optim_wrapper=dict(optimizer=dict(type='Adam', lr=lr))).train()
+    assert ('continues with the learning rates' in ''.join(capfd.readouterr())) == (lr != 0.1)

@@ -34,7 +34,8 @@ NAN, INF = math.nan, math.inf
 TRAIN, VAL = 'train_dataloader/dataset', 'val_dataloader/dataset'
 RGB, DEPTH = (f'model/data_preprocessor/modalities/{name}' for name in ('rgb', 'depth'))
 PARAMWISE = 'optim_wrapper/paramwise_cfg'
-GENERATOR_KEYS = 'optim_wrapper/generators/paramwise_cfg/custom_keys'
+GENERATORS = 'optim_wrapper/generators/paramwise_cfg'
+GENERATOR_KEYS = f'{GENERATORS}/custom_keys'
 CHECKPOINT = 'default_hooks/checkpoint'
 ITERATIONS = dict(type='IterBasedTrainLoop', max_iters=2)
 EXCHANGE_HOOK = dict(type='cen_mm.ExchangeHook')
@@ -265,6 +266,11 @@ WRONG = {
             'model.loss_config.pixel_loss_weight is -1: give a number of at',
         ),
         ({'model/generator/threshold': NAN}, 'model.generator.threshold is nan'),
+        ({PARAMWISE: dict(norm_decay_mult=0.0)}, 'paramwise_cfg is of no network: set it in optim_wrapper.generators'),
+        (
+            {f'{GENERATORS}/exchanging_norms': dict(lr_mult=3)},
+            "which serves one network: use custom_keys={'encoder': dict(lr_mult=..)}, or names such as 'encoder.1.norm'.",
+        ),
         ({f'{GENERATOR_KEYS}/ensemble.alpha': dict(lr_mul=2)}, 'ensemble.alpha.lr_mul is unknown: write lr_mult'),
         ({f'{CHECKPOINT}/save_best': 'PSNR'}, "rule is 'less', but a better PSNR is greater: set rule='greater'"),
         ({f'{CHECKPOINT}/save_best': 'rgb/L1'}, 'CheckpointHook.save_best.rgb/L1 is unknown: '),
@@ -317,6 +323,14 @@ DOUBTFUL = {
         ),
     ],
     'translation': [
+        ({'crop_size': (128, 96)}, 'crop_size=(128, 96) has no effect, because it is in no transform of train_'),
+        (
+            {
+                'model/modalities': ['reshading'],
+                **{f'{loader}_dataloader/dataset/inputs': ['reshading'] for loader in ('train', 'val')},
+            },
+            'model.sparsity penalizes the scales of one modality, which nothing replaces: set model.sparsity=None.',
+        ),
         (
             {f'{GENERATOR_KEYS}/alfa': dict(lr_mult=2)},
             'custom_keys.alfa has no effect, because it is in no name of a parameter, such as target.',

@@ -28,7 +28,8 @@ GENERATOR = dict(type='cen_mm.CENUNetGenerator', base_channels=4, num_levels=5)
 @pytest.fixture(autouse=True)
 def _mmagic_scope():
     init_default_scope('mmagic')
-    MessageHub.get_current_instance().runtime_info.pop('iter', None)
+    for name in ('iter', 'max_iters'):
+        MessageHub.get_current_instance().runtime_info.pop(name, None)
 
 
 @pytest.fixture
@@ -146,6 +147,22 @@ def test_gradients_of_both_networks_accumulate(build):
         model.train_step(batch_of(seed=iteration), wrappers)
         updated.append([changed(network, state, 'conv.weight') for network, state in zip(networks, before)])
     assert updated == [[False, False], [True, True]]
+
+
+@pytest.mark.parametrize('start', [0, 3])
+def test_accumulation_continues_after_resuming(build, start):
+    """The generator is trained in iterations 2, 3 and 6; the last updates have the gradients of one iteration."""
+    model = build(discriminator_steps=2)
+    wrappers, updates = wrappers_of(model, accumulative_counts=2), []
+    hub = MessageHub.get_current_instance()
+    for name, wrapper in wrappers.items():
+        wrapper.step = lambda name=name: updates.append((name, hub.get_info('iter')))
+    hub.update_info('max_iters', 7)
+    for iteration in range(start, 7):
+        set_iteration(iteration)
+        model.train_step(batch_of(), wrappers)
+    expected = [('discriminators', i) for i in (1, 3, 5, 6)] + [('generators', i) for i in (3, 6)]
+    assert sorted(updates) == [(name, i) for name, i in expected if i >= start]
 
 
 def test_disc_init_steps_and_discriminator_steps(build):

@@ -66,7 +66,9 @@ def main() -> None:
     out = Path(args.out or Path(args.checkpoint).with_suffix(SUFFIXES[args.format]))
     if out.suffix != SUFFIXES[args.format]:
         raise SystemExit(f'--out {out} must end with {SUFFIXES[args.format]} for --format {args.format}.')
-    size = args.shape or (cfg.crop_size if cfg.default_scope == 'mmagic' else (480, 640))
+    pipeline = next(base_datasets(cfg.test_dataloader.dataset)).get('pipeline', ())
+    sizes = [transform['size'] for transform in pipeline if transform['type'] == 'cen_mm.ResizeImages']
+    size = args.shape or (sizes[-1] if sizes else (480, 640))
     try:
         model = init_model(cfg, args.checkpoint, device='cpu')
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from torch import nn
 
 from ..optim import all_param_groups
 from .config import optim_wrappers, param_schedulers
+from .explain import dicts
 
 
 def check_classes(model: nn.Module, train: Any) -> None:
@@ -128,6 +129,28 @@ def check_schedule(cfg: dict, loop: Any) -> list[str]:
                 'it is intended.'
             )
     return warnings
+
+
+def check_sizes(cfg: dict) -> list[str]:
+    """Warns of a size that is a variable of the config file, but of no training transform.
+
+    A base config inserts its variables into its transforms before a child config changes them.
+    """
+    transforms = [transform for key, transform in dicts(cfg['train_dataloader']) if 'pipeline.' in key]
+    used = [tuple(value) for each in transforms for value in each.values() if isinstance(value, (list, tuple))]
+    return [
+        f'{name}={tuple(cfg[name])} has no effect, because it is in no transform of train_dataloader: set the sizes of '
+        'the transforms in the pipelines.'
+        for name in ('crop_size', 'resize_size')
+        if name in cfg and tuple(cfg[name]) not in used
+    ]
+
+
+def check_penalty(model: nn.Module) -> list[str]:
+    """Warns of a penalty on the scales of one modality, whose channels cannot be exchanged."""
+    if getattr(model, 'sparsity', None) is not None and len(getattr(model, 'modalities', ())) == 1:
+        return ['model.sparsity penalizes the scales of one modality, which nothing replaces: set model.sparsity=None.']
+    return []
 
 
 def check_learning_rates(optim_wrapper: Any) -> list[str]:

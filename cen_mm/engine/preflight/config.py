@@ -76,6 +76,8 @@ def check_config(cfg: Config) -> None:
         check_arguments('val_evaluator', metric, METRICS)
     check_exchange_hooks(cfg)
     check_units(cfg)
+    if 'optimizer' not in cfg.optim_wrapper and 'paramwise_cfg' in cfg.optim_wrapper:
+        raise ValueError('optim_wrapper.paramwise_cfg is of no network: set it in optim_wrapper.generators.')
     for key, wrapper in optim_wrappers(cfg.optim_wrapper):
         check_names(f'{key}.clip_grad', wrapper.get('clip_grad') or {}, CLIP_GRAD_KEYS)
         check_paramwise_options(key, wrapper, wrapper.get('constructor', cfg.optim_wrapper.get('constructor')))
@@ -237,8 +239,11 @@ def check_paramwise_options(key: str, wrapper: dict, constructor: Optional[str])
     """Raises ValueError for unknown keys of ``paramwise_cfg``, and unknown options of its ``custom_keys``."""
     paramwise = wrapper.get('paramwise_cfg') or {}
     if 'exchanging_norms' in paramwise and constructor != OWN_CONSTRUCTOR:
+        is_gan = constructor == 'MultiOptimWrapperConstructor'
+        instead = "use custom_keys={'encoder': dict(lr_mult=..)}, or names such as 'encoder.1.norm'"
         raise ValueError(
-            f"{key}.paramwise_cfg.exchanging_norms needs constructor='{OWN_CONSTRUCTOR}': set it in {key}."
+            f"{key}.paramwise_cfg.exchanging_norms needs constructor='{OWN_CONSTRUCTOR}'"
+            + (f', which serves one network: {instead}.' if is_gan else f': set it in {key}.')
         )
     if str(constructor).endswith('DecayOptimizerConstructor'):
         raise ValueError(

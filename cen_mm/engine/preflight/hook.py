@@ -70,6 +70,7 @@ class PreflightHook(Hook):
             warnings = built.check_ignore_index(dataset) + built.check_learning_rates(runner.optim_wrapper)
             warnings += built.check_custom_keys(runner.cfg.optim_wrapper, model)
             warnings += built.check_schedule(runner.cfg, runner.train_loop)
+            warnings += built.check_sizes(runner.cfg) + built.check_penalty(model)
             samples = data.read_samples(dataset, key)
             counts = data.count_labels(samples)
             data.check_labels(counts, key)
@@ -78,7 +79,7 @@ class PreflightHook(Hook):
                 warnings += built.check_same_data(dataset, val)
                 val_samples = data.read_samples(val, 'val_dataloader.dataset', 2)
             if not sharded:
-                trial.try_training(runner, model, [packed for packed, _ in samples[:2]])
+                trial.try_training(runner, model, [packed for packed, _ in samples[: min(2, loader.batch_size)]])
                 if isinstance(runner.val_loop, ValLoop):
                     trial.try_validation(runner, model, [packed for packed, _ in val_samples])
             images = data.normalize(samples, dataset, model.data_preprocessor, loader.collate_fn)

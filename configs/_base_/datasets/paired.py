@@ -27,5 +27,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 # The weights of these features are a package. See taskonomy_shade-texture2rgb.py for Inception and LPIPS.
-val_evaluator = dict(type='cen_mm.TranslationMetric', features=dict(type='cen_mm.EfficientNetLite0'))
+val_evaluator = dict(
+    type='cen_mm.TranslationMetric', features=dict(type='cen_mm.EfficientNetLite0'), authors_protocol=False
+)
 test_evaluator = val_evaluator
