@@ -72,7 +72,7 @@ class ResultsHook(Hook):
 
     def _find_root(self, dataset: BaseDataset) -> None:
         """Finds the innermost folder that contains the images after which the files are named."""
-        folders = {os.path.dirname(_named_after(dataset.get_data_info(i))) for i in range(len(dataset))}
+        folders = {os.path.dirname(named_after(dataset.get_data_info(i))) for i in range(len(dataset))}
         self.root = os.path.commonpath(folders)
 
     def after_val_iter(
@@ -84,7 +84,7 @@ class ResultsHook(Hook):
             folders.update({f'fake{i}': image for i, image in enumerate(sample.branches.values())})
             if 'gt_img' in sample:
                 folders['real'] = sample.gt_img
-            path = _named_after(sample.metainfo)
+            path = named_after(sample.metainfo)
             name = str(Path(os.path.relpath(path, self.root)).with_suffix('.png'))
             for folder, image in folders.items():
                 _write(self.out / folder / name, to_rgb(image))
@@ -110,7 +110,7 @@ class ResultsHook(Hook):
             shutil.copytree(folder, self.out / name / folder.name, dirs_exist_ok=True)
 
 
-def _named_after(info: dict) -> str:
+def named_after(info: dict) -> str:
     """Path of the target or, without one, of the first input."""
     return info.get('target_path') or next(iter(info['modality_paths'].values()))
 

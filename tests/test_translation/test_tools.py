@@ -108,3 +108,16 @@ def test_missing_weights_are_reported_before_training(run_tool, rooms, tmp_path,
     output = run_tool('train.py', config, '--work-dir', tmp_path / 'work', '--cfg-options', weights, fails=True)
     assert re.search(f'{tmp_path}/inception.pth does not exist and cannot be downloaded .*Save https', output)
     assert 'Epoch(train)' not in output
+
+
+def test_samples_are_drawn_and_have_no_statistics(run_tool, rooms, tmp_path):
+    config = ROOT / 'configs/cen_unet_shade-texture2rgb_rooms.py'
+    options = ('--phase', 'val', '--cfg-options', f'val_dataloader.dataset.data_root={rooms}')
+    run_tool('analysis_tools/browse_dataset.py', config, '--out-dir', tmp_path, *options)
+    picture = cv2.imread(str(tmp_path / '00000_point_4_view_0_domain_rgb.png'))
+    assert picture.shape == (146, 3 * 132, 3)  # shade, texture and RGB with captions
+    shade = cv2.resize(cv2.imread(str(rooms / 'reshading/point_4_view_0_domain_reshading.png')), (64, 64))
+    drawn = cv2.resize(picture[16:-2, 2:130], (64, 64), interpolation=cv2.INTER_NEAREST)
+    assert np.abs(shade.astype(int) - drawn).mean() < 2
+    said = run_tool('dataset_converters/modality_statistics.py', config, fails=True)
+    assert 'which has no mean and std: its images are scaled by `range`' in said

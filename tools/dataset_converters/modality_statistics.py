@@ -90,6 +90,11 @@ def main() -> None:
     torch.set_num_threads(1)
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
+    if cfg.get('default_scope') == 'mmagic':
+        parser.error(
+            f'{args.config} is of translation, which has no mean and std: its images are scaled by `range`. `python '
+            'tools/train.py CONFIG --check` prints their minimum and maximum, -1 and 1 at the ends of the range.'
+        )
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     pipeline = [dict(type='cen_mm.LoadModalities'), dict(type='cen_mm.PackModalities')]
     datasets = [DATASETS.build({**each, 'pipeline': pipeline}) for each in base_datasets(cfg.train_dataloader.dataset)]

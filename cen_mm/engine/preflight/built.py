@@ -149,7 +149,9 @@ def check_sizes(cfg: dict) -> list[str]:
 def check_penalty(model: nn.Module) -> list[str]:
     """Warns of a penalty on the scales of one modality, whose channels cannot be exchanged."""
     if getattr(model, 'sparsity', None) is not None and len(getattr(model, 'modalities', ())) == 1:
-        return ['model.sparsity penalizes the scales of one modality, which nothing replaces: set model.sparsity=None.']
+        return [
+            'model.sparsity penalizes the scales of one modality, which nothing replaces: set model.sparsity=None.'
+        ]
     return []
 
 
