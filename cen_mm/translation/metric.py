@@ -33,8 +33,8 @@ class TranslationMetric(BaseMetric):
     There are two protocols:
 
     - The standard protocol compares 8-bit images without stretching. ``L1`` and ``RMSE`` are computed on values in
-      [0, 1], over the pixels with a known target. ``PSNR`` (dB, at most 100) and ``SSIM`` (both from MMagic), ``LPIPS``,
-      ``FID`` and ``KIDx100`` are computed on whole images.
+      [0, 1], over the pixels with a known target. ``PSNR`` (dB, at most 100) and ``SSIM`` (both from MMagic),
+      ``LPIPS``, ``FID`` and ``KIDx100`` are computed on whole images.
     - The authors' protocol linearly stretches every generated and real image, so that its minimum becomes 0 and its
       maximum 1, and draws it at 5x5 inches (500x500 pixels). Its scores are ``authors_FID`` and ``authors_KIDx100``.
       Only these two are comparable with the authors' 62.6 and 1.65.

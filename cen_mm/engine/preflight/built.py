@@ -139,8 +139,8 @@ def check_sizes(cfg: dict) -> list[str]:
     transforms = [transform for key, transform in dicts(cfg['train_dataloader']) if 'pipeline.' in key]
     used = [tuple(value) for each in transforms for value in each.values() if isinstance(value, (list, tuple))]
     return [
-        f'{name}={tuple(cfg[name])} has no effect, because it is in no transform of train_dataloader: set the sizes of '
-        'the transforms in the pipelines.'
+        f'{name}={tuple(cfg[name])} has no effect, because it is in no transform of train_dataloader: set the sizes '
+        'of the transforms in the pipelines.'
         for name in ('crop_size', 'resize_size')
         if name in cfg and tuple(cfg[name]) not in used
     ]
