@@ -269,7 +269,7 @@ WRONG = {
         ({PARAMWISE: dict(norm_decay_mult=0.0)}, 'paramwise_cfg is of no network: set it in optim_wrapper.generators'),
         (
             {f'{GENERATORS}/exchanging_norms': dict(lr_mult=3)},
-            "which serves one network: use custom_keys={'encoder': dict(lr_mult=..)}, or names such as 'encoder.1.norm'",
+            "which serves one network: use custom_keys={'encoder': dict(lr_mult=..)}, or names such as",
         ),
         ({f'{GENERATOR_KEYS}/ensemble.alpha': dict(lr_mul=2)}, 'ensemble.alpha.lr_mul is unknown: write lr_mult'),
         ({f'{CHECKPOINT}/save_best': 'PSNR'}, "rule is 'less', but a better PSNR is greater: set rule='greater'"),
