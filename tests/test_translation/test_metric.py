@@ -23,8 +23,8 @@ class MeanColor(nn.Module):
         return images.float().mean((2, 3))
 
 
-def evaluate(samples: list[dict]) -> dict:
-    metric = TranslationMetric(features=dict(type='MeanColor'))
+def evaluate(samples: list[dict], **options) -> dict:
+    metric = TranslationMetric(features=dict(type='MeanColor'), **options)
     metric.process({}, samples)
     return metric.evaluate(len(samples))
 
@@ -33,8 +33,12 @@ def test_scores_equal_hand_computed_values():
     real = torch.full((3, 16, 16), -1.0)
     wrong = real.clone()
     wrong[:, :4] = 1.0  # a quarter of the pixels is white instead of black
-    scores = evaluate([dict(gt_img=real, branches=dict(reshading=real, edge_texture=wrong, ensemble=wrong))] * 2)
+    samples = [dict(gt_img=real, branches=dict(reshading=real, edge_texture=wrong, ensemble=wrong))] * 2
+    scores = evaluate(samples)
+    standard = evaluate(samples, authors_protocol=False)
+    assert standard == {name: value for name, value in scores.items() if 'authors_' not in name} != scores
     assert scores['reshading/L1'] == 0
+    assert scores['reshading/PSNR'] == 100  # of equal images, which have none
     assert scores['reshading/SSIM'] == pytest.approx(1)
     assert scores['L1'] == pytest.approx(0.25)
     assert scores['RMSE'] == pytest.approx(0.5)
