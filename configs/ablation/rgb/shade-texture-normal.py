@@ -1,4 +1,4 @@
-# A third input. As in the paper, more inputs give a smaller distance (configs/ablation/README.md, "Translation").
+# Normals as a third input. Results: configs/ablation/README.md, "Translation".
 _base_ = '../../cen_unet_shade-texture2rgb_rooms.py'
 modalities = ['reshading', 'edge_texture', 'normal']
 model = dict(modalities=modalities)
