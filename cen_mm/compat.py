@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 import types
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -26,6 +27,8 @@ from .checkpoint import load_weights, read_checkpoint
 
 # albumentations, which mmseg imports, would ask for its newest version on the network.
 os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
+# mmseg's own heads call its deprecated function whenever a model is built.
+warnings.filterwarnings('ignore', '``build_loss`` would be deprecated')
 
 try:
     import mmcv  # noqa: F401
