@@ -130,13 +130,15 @@ def draw_strip(inputs: Tensor, sample: BaseDataElement) -> np.ndarray:
 
     Args:
         inputs: input images in [-1, 1], ``(3M, H, W)``.
-        sample: sample with ``modalities`` and ``branches``; the target is drawn if there is ``gt_img``.
+        sample: sample with ``modalities``; branches and target are drawn if there are ``branches`` and ``gt_img``.
 
     Returns:
         RGB, ``(h, w, 3)`` uint8.
     """
     images = dict(zip(sample.modalities, inputs.chunk(len(sample.modalities))))
-    images.update({name if name == ENSEMBLE else f'from {name}': image for name, image in sample.branches.items()})
+    images.update(
+        {name if name == ENSEMBLE else f'from {name}': image for name, image in sample.get('branches', {}).items()}
+    )
     if 'gt_img' in sample:
         images[f'target: {sample.target}'] = sample.gt_img
     return np.hstack([_add_caption(image, text) for text, image in images.items()])

@@ -264,7 +264,8 @@ def test_tools_export_and_test(run_tool, build, made_nyudv2, tmp_path, monkeypat
     log = run_tool(*export, '--preprocess', '--argmax', *options)
     assert float(re.search(r'largest difference from PyTorch: (\S+)', log)[1]) < 1e-4
     assert f'Next: python tools/test.py {config} {checkpoint.with_suffix(".onnx")}\n' in log
-    run_tool(*export, '--format', 'torchexport', *options)
+    log = run_tool(*export, '--format', 'torchexport', *options)
+    assert float(re.search(r'largest difference from PyTorch: (\S+)', log)[1]) < 1e-4
     torch.save(dict(state_dict=dict(other=torch.ones(1))), tmp_path / 'other.pth')
     said = run_tool(*export[:2], tmp_path / 'other.pth', fails=True).strip().splitlines()
     assert said[-1].startswith(f'export.py: {tmp_path / "other.pth"}')

@@ -324,6 +324,7 @@ DOUBTFUL = {
     ],
     'translation': [
         ({'crop_size': (128, 96)}, 'crop_size=(128, 96) has no effect, because it is in no transform of train_'),
+        ({'resize_size': 96}, 'resize_size=96 has no effect, because it is in no transform of train_'),
         (
             {
                 'model/modalities': ['reshading'],

@@ -41,10 +41,10 @@ def main() -> None:
         out_file = None if args.show else str(args.out_dir / f'{i:05d}_{name}.png')
         if is_segmentation:
             visualizer.add_datasample(name, inputs, sample, show=args.show, out_file=out_file)
-            continue
-        sample.branches = {}  # there is no model
-        picture = draw_strip(inputs, sample)
-        visualizer.show(picture, name) if args.show else mmcv.imwrite(mmcv.rgb2bgr(picture), out_file)
+        elif args.show:
+            visualizer.show(draw_strip(inputs, sample), name)
+        else:
+            mmcv.imwrite(mmcv.rgb2bgr(draw_strip(inputs, sample)), out_file)
     print('' if args.show else f'\n{args.out_dir}')
 
 

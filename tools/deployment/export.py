@@ -18,6 +18,7 @@ from torch import Tensor
 from cen_mm import config_argument
 from cen_mm.apis import ExportError, export_model, init_model
 from cen_mm.apis.exported import SUFFIXES
+from cen_mm.engine.preflight.explain import dicts
 from cen_mm.engine.samples import base_datasets
 
 
@@ -66,9 +67,8 @@ def main() -> None:
     out = Path(args.out or Path(args.checkpoint).with_suffix(SUFFIXES[args.format]))
     if out.suffix != SUFFIXES[args.format]:
         raise SystemExit(f'--out {out} must end with {SUFFIXES[args.format]} for --format {args.format}.')
-    pipeline = next(base_datasets(cfg.test_dataloader.dataset)).get('pipeline', ())
-    sizes = [transform['size'] for transform in pipeline if transform['type'] == 'cen_mm.ResizeImages']
-    size = args.shape or (sizes[-1] if sizes else (480, 640))
+    transforms = [each for _, each in dicts(cfg.get('test_dataloader')) if each.get('type') == 'cen_mm.ResizeImages']
+    size = args.shape or (transforms[0]['size'] if transforms else (480, 640))
     try:
         model = init_model(cfg, args.checkpoint, device='cpu')
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -137,12 +137,14 @@ def check_sizes(cfg: dict) -> list[str]:
     A base config inserts its variables into its transforms before a child config changes them.
     """
     transforms = [transform for key, transform in dicts(cfg['train_dataloader']) if 'pipeline.' in key]
-    used = [tuple(value) for each in transforms for value in each.values() if isinstance(value, (list, tuple))]
+    # The command line gives a list for a tuple, and a size may be a single number.
+    used = [list(value) if isinstance(value, tuple) else value for each in transforms for value in each.values()]
+    sizes = {name: cfg[name] for name in ('crop_size', 'resize_size') if name in cfg}
     return [
-        f'{name}={tuple(cfg[name])} has no effect, because it is in no transform of train_dataloader: set the sizes '
-        'of the transforms in the pipelines.'
-        for name in ('crop_size', 'resize_size')
-        if name in cfg and tuple(cfg[name]) not in used
+        f'{name}={size} has no effect, because it is in no transform of train_dataloader: set the sizes of the '
+        'transforms in the pipelines.'
+        for name, size in sizes.items()
+        if (list(size) if isinstance(size, tuple) else size) not in used
     ]
 
 
