@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from cen_mm import config_argument
 from cen_mm.engine import PreflightHook, check_config, explain, is_check
+from cen_mm.engine.optim import MIXED_PRECISION
 from cen_mm.engine.preflight.config import optim_wrappers
 
 
@@ -60,10 +61,7 @@ def enable_amp(optim_wrapper: dict, dtype: str) -> None:
         kind = wrapper.get('type', 'OptimWrapper')
         if kind != 'OptimWrapper':
             raise SystemExit(f"--amp needs optim_wrapper.type='OptimWrapper', but it is {kind!r}: remove --amp.")
-        if dtype == 'float16':
-            wrapper.update(type='AmpOptimWrapper', dtype=dtype, loss_scale='dynamic')
-        else:
-            wrapper.update(type='cen_mm.BFloat16OptimWrapper')
+        wrapper.update(MIXED_PRECISION[dtype])
 
 
 def main() -> None:

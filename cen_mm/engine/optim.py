@@ -15,6 +15,12 @@ from torch import nn
 from ..exchange import exchanging_norms
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
+# What switches the config of an optimizer wrapper to mixed precision. Only float16 needs a loss scale.
+MIXED_PRECISION = dict(
+    bfloat16=dict(type='cen_mm.BFloat16OptimWrapper'),
+    float16=dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic'),
+)
+
 
 @OPTIMIZERS.register_module()
 def fused_adam(params: Any, **kwargs: Any) -> torch.optim.Adam:

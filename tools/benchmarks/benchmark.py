@@ -44,7 +44,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cen_mm import config_argument
 from cen_mm.apis import init_model
 from cen_mm.engine import set_up_process
-from cen_mm.engine.optim import all_param_groups
+from cen_mm.engine.optim import MIXED_PRECISION, all_param_groups
 from cen_mm.engine.preflight.config import optim_wrappers
 from cen_mm.segmentation import MultimodalDataPreProcessor
 
@@ -127,12 +127,8 @@ def our_step(cfg: Config, args: argparse.Namespace, mode: str) -> Step:
         return infer
     model.train()
     optim_wrapper = copy.deepcopy(cfg.optim_wrapper)
-    half = dict(
-        bfloat16=dict(type='cen_mm.BFloat16OptimWrapper'),
-        float16=dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic'),
-    )
     for _, part in optim_wrappers(optim_wrapper):
-        part.update(half.get(args.precision, {}))
+        part.update(MIXED_PRECISION.get(args.precision, {}))
     wrapper = build_optim_wrapper(model, optim_wrapper)
     for group in all_param_groups(wrapper):
         group['lr'] *= 1e-6  # the targets are random
