@@ -39,7 +39,8 @@ def init_model(
 
     Raises:
         FileNotFoundError: if the config or the checkpoint does not exist.
-        ValueError: if the checkpoint cannot be read, belongs to another model, or has weights that are not finite.
+        ValueError: if the checkpoint cannot be read, belongs to another model, or has weights that are not finite; if
+            neither checkpoint nor config knows the classes.
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(config_path(config))
     init_default_scope(cfg.get('default_scope', 'mmseg'))

@@ -35,7 +35,15 @@ def lock_of(model: BaseModel) -> threading.RLock:
 
 
 def build_test_dataset(cfg: Config) -> BaseDataset:
-    """Builds the (first) test data set of a config without reading its files; it has no samples."""
+    """Builds the (first) test data set of a config without reading its files; it has no samples.
+
+    Raises:
+        ValueError: if the config has none.
+    """
+    if not cfg.get('test_dataloader'):
+        raise ValueError(
+            'The config has no test_dataloader, whose data set knows the classes and how images are prepared: add it.'
+        )
     empty = dict(lazy_init=True, serialize_data=False, indices=None, filter_cfg=None)
     dataset = DATASETS.build({**next(base_datasets(cfg.test_dataloader.dataset)), **empty})
     dataset.load_data_list = list

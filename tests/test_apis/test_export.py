@@ -251,7 +251,8 @@ def test_tools_export_and_test(run_tool, build, made_nyudv2, tmp_path, monkeypat
     ]
     options += ['model.neck.in_channels=[8,16]', 'model.neck.channels=8', 'model.neck.top_channels=8']
     checkpoint = tmp_path / 'model.pth'
-    torch.save(dict(state_dict=build('RefineNet').state_dict()), checkpoint)
+    meta = dict(dataset_meta=dict(classes=[str(i) for i in range(40)], palette=[[i] * 3 for i in range(40)]))
+    torch.save(dict(state_dict=build('RefineNet').state_dict(), meta=meta), checkpoint)
 
     def scores(file: Path, *more) -> dict:
         work_dir = tmp_path / f'work_{file.suffix}_{len(more)}'
@@ -260,11 +261,11 @@ def test_tools_export_and_test(run_tool, build, made_nyudv2, tmp_path, monkeypat
         scores = json.loads(next(work_dir.glob('*/2*.json')).read_text())
         return {key: value for key, value in scores.items() if 'time' not in key}
 
-    export = ('deployment/export.py', config, checkpoint, '--shape', 64, 96)
-    log = run_tool(*export, '--preprocess', '--argmax', *options)
+    export = ('deployment/export.py', config, checkpoint)
+    log = run_tool(*export, '--preprocess', '--argmax', '--shape', 64, 96, *options)
     assert float(re.search(r'largest difference from PyTorch: (\S+)', log)[1]) < 1e-4
     assert f'Next: python tools/test.py {config} {checkpoint.with_suffix(".onnx")}\n' in log
-    log = run_tool(*export, '--format', 'torchexport', *options)
+    log = run_tool(*export, '--format', 'torchexport', *options, 'test_dataloader=None')  # only for --preprocess
     assert float(re.search(r'largest difference from PyTorch: (\S+)', log)[1]) < 1e-4
     torch.save(dict(state_dict=dict(other=torch.ones(1))), tmp_path / 'other.pth')
     said = run_tool(*export[:2], tmp_path / 'other.pth', fails=True).strip().splitlines()

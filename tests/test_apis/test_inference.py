@@ -80,6 +80,9 @@ def test_init_model_needs_no_data(config):
     cfg = config('cen_refinenet_r101_deliver.py')  # its data set selects files
     cfg.model.backbone.depth = 50
     assert init_model(cfg, device='cpu').dataset_meta['classes'][0] == 'Building'
+    cfg.test_dataloader = None
+    with pytest.raises(ValueError, match='no test_dataloader, whose data set knows the classes'):
+        init_model(cfg, device='cpu')
 
 
 def test_a_baseline_that_needs_every_modality_says_so(segmentation):
