@@ -62,7 +62,8 @@ def move_to_simulated_gpu(model: nn.Module) -> None:
 def segmentation(config, name='cen_refinenet_r18_rooms.py', **options):
     cfg = config(name)
     cfg.optim_wrapper.clip_grad = None  # mmengine reads the norm of the gradients in each step
-    model = MODELS.build(dict(cfg.model, **options)).train()
+    cfg.merge_from_dict({f'model.{key}': value for key, value in options.items()})
+    model = MODELS.build(cfg.model).train()
 
     def batch():
         inputs = {name: [torch.zeros(channels, 64, 96, dtype=torch.uint8)] * 2
@@ -95,6 +96,7 @@ CASES = {
     'feature ensemble and auxiliary head': lambda config: segmentation(
         config, 'cen_deeplabv3plus_r50_nyudv2.py', feature_ensemble=True, branch_loss_weight=0.25
     ),
+    'class weights': lambda config: segmentation(config, **{'decode_head.loss_decode.class_weight': [0.5] * 17}),
     'translation': translation,
 }
 

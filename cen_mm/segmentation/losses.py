@@ -1,6 +1,6 @@
 """Losses of mmseg's heads, computed without reading values on the host."""
 
-from typing import Sequence
+from typing import Iterable, Sequence
 
 import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -8,6 +8,19 @@ from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+
+
+def losses_of(head: BaseDecodeHead) -> Iterable[nn.Module]:
+    """Lists the losses of a head."""
+    return head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
+
+
+def keep_class_weights(head: BaseDecodeHead) -> None:
+    """Keeps the class weights of a head's cross entropy as buffers, because mmseg copies them in every step."""
+    for loss in losses_of(head):
+        if type(loss) is CrossEntropyLoss and loss.class_weight is not None:
+            weights = torch.as_tensor(loss.class_weight, dtype=torch.float32)
+            loss.register_buffer('class_weights', weights, persistent=False)
 
 
 def head_losses(head: BaseDecodeHead, logits: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
@@ -19,7 +32,7 @@ def head_losses(head: BaseDecodeHead, logits: Tensor, data_samples: Sequence[Seg
     the labeled pixels, as in torch.
 
     Args:
-        head: decode head or auxiliary head.
+        head: decode head or auxiliary head, after :func:`keep_class_weights`.
         logits: output of the head, ``(B, K, h, w)``.
         data_samples: B samples with labels ``(1, H, W)`` in ``gt_sem_seg``.
 
@@ -36,14 +49,16 @@ def head_losses(head: BaseDecodeHead, logits: Tensor, data_samples: Sequence[Seg
     index = label.clamp(0, logits.shape[1] - 1)  # ignore_index is out of range
     count = labeled.sum(dtype=torch.promote_types(logits.dtype, torch.float32))
     losses: dict[str, Tensor] = {}
-    for loss in head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]:
-        options = {}
-        if type(loss) is CrossEntropyLoss and loss.reduction == 'mean' and not loss.use_sigmoid:
-            if loss.class_weight is not None:
-                options['avg_factor'] = (count.new_tensor(loss.class_weight)[index] * labeled).sum()
-            elif loss.avg_non_ignore:
-                options['avg_factor'] = count
-        value = loss(logits, label, weight=weight, ignore_index=head.ignore_index, **options)
+    for loss in losses_of(head):
+        is_mean = type(loss) is CrossEntropyLoss and loss.reduction == 'mean' and not loss.use_sigmoid
+        if is_mean and loss.class_weight is not None:
+            weights = loss.class_weights.to(count.dtype)
+            options = dict(class_weight=weights.to(logits.dtype), avg_factor=(weights.take(index) * labeled).sum())
+            value = loss.cls_criterion(logits, label, weight, ignore_index=head.ignore_index, **options)
+            value = loss.loss_weight * value
+        else:
+            options = dict(avg_factor=count) if is_mean and loss.avg_non_ignore else {}
+            value = loss(logits, label, weight=weight, ignore_index=head.ignore_index, **options)
         losses[loss.loss_name] = losses.get(loss.loss_name, 0) + value
     # Faster on the CPU than argmax. The label may share the largest logit, as it may in bfloat16.
     correct = (logits.gather(1, index[:, None]).squeeze(1) >= logits.amax(1)) & (label == index) & labeled
