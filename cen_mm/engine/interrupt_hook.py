@@ -35,6 +35,7 @@ class InterruptHook(Hook):
     def __init__(self, interval: int = 10):
         self.interval = interval
         self._signal = 0
+        self._agreed = 0  # the signal that all processes know of
         self._handlers: dict[int, Any] = {}
 
     def before_train(self, runner: Runner) -> None:
@@ -57,13 +58,13 @@ class InterruptHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[dict] = None
     ) -> None:
-        if is_distributed():
-            if not self.every_n_train_iters(runner, self.interval):
-                return
+        if not is_distributed():
+            self._agreed = self._signal
+        elif not self._agreed and self.every_n_train_iters(runner, self.interval):
             number = torch.tensor(self._signal, device=get_device())
             all_reduce(number, 'max')
-            self._signal = int(number)
-        if not self._signal or not all(w.should_update() for w in all_wrappers(runner.optim_wrapper).values()):
+            self._agreed = int(number)
+        if not self._agreed or not all(w.should_update() for w in all_wrappers(runner.optim_wrapper).values()):
             return
         iteration = runner.iter + 1
         ending = 'no checkpoint is saved, because the config has no cen_mm.CheckpointHook.'
@@ -72,6 +73,6 @@ class InterruptHook(Hook):
                 hook.save(runner, FILENAME, dict(epoch=runner.epoch, iter=iteration))
                 ending = f'{hook.last_ckpt} is saved. Start with --resume to go on.'
         barrier()  # a launcher ends all processes when the first one ends
-        message = f'{signal.Signals(self._signal).name} after iteration {iteration}: {ending}'
+        message = f'{signal.Signals(self._agreed).name} after iteration {iteration}: {ending}'
         runner.logger.info(message, extra=dict(console=True))
-        raise SystemExit(128 + self._signal)
+        raise SystemExit(128 + self._agreed)

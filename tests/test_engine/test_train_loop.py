@@ -10,6 +10,7 @@ import torch
 from mmengine.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
+from cen_mm.engine import InterruptHook
 from cen_mm.engine.sample_seeds import SeededDataset, SeededSampler
 
 
@@ -43,6 +44,18 @@ def test_signal_waits_for_the_step_of_the_optimizer(toy_run, tmp_path):
     with pytest.raises(SystemExit):
         runner.train()
     assert torch.load(tmp_path / 'work/interrupted.pth', weights_only=True)['meta']['iter'] == 8
+
+
+def test_processes_agree_on_a_signal_and_then_wait_for_the_step(toy_run, tmp_path, monkeypatch):
+    """Only the agreement waits for the interval, not the step of the optimizer after it."""
+    monkeypatch.setattr('cen_mm.engine.interrupt_hook.is_distributed', lambda: True)
+    optimizer = dict(optimizer=dict(type='Adam', lr=0.1), accumulative_counts=4)
+    runner = toy_run(act={1: lambda _: os.kill(os.getpid(), signal.SIGTERM)}, optim_wrapper=optimizer)
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, InterruptHook))
+    hook.interval = 3
+    with pytest.raises(SystemExit):
+        runner.train()
+    assert torch.load(tmp_path / 'work/interrupted.pth', weights_only=True)['meta']['iter'] == 4
 
 
 def test_sample_seeds_depend_on_run_epoch_and_position_only(toy_run):
