@@ -17,7 +17,7 @@ def run_tests(session: nox.Session) -> None:
     """Prints the installed versions and runs the tests."""
     session.run('python', '-m', 'pip', 'list')
     options = session.posargs or ['-n', 'auto', '--dist', 'worksteal']
-    session.run('python', '-m', 'pytest', *options, env={'OMP_NUM_THREADS': '1'})
+    session.run('python', '-m', 'pytest', *options, env={'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''})
 
 
 @nox.session(python='3.11')

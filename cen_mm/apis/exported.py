@@ -72,6 +72,9 @@ def _load_onnx(file: str) -> tuple[dict, Any, Any]:
     options.intra_op_num_threads = torch.get_num_threads()  # by default, every process uses all cores
     # AzureExecutionProvider calls a remote service, and is first in the list of onnxruntime for CPUs.
     providers = [name for name in onnxruntime.get_available_providers() if name != 'AzureExecutionProvider']
+    if torch.cuda.is_available():  # by default, the processes of a distributed test would share the first GPU
+        device = dict(device_id=torch.cuda.current_device())
+        providers = [(name, device) if name == 'CUDAExecutionProvider' else name for name in providers]
     session = onnxruntime.InferenceSession(file, options, providers=providers)
     print_log(f'{file} runs in ONNX Runtime with {session.get_providers()[0]}', 'current')
     types = {'tensor(uint8)': torch.uint8, 'tensor(float)': torch.float32}

@@ -6,8 +6,8 @@ Weights and images are random; nothing is downloaded. A training step is the mod
 and all losses of the config. Evaluation is the part of a test that is not inference: resizing, prediction and metric.
 
 The speed of a large matrix product is measured in the same run. The column "product share" is the speed of the
-network's multiply-adds divided by that speed. Peak memory is measured over two runs in a new process; for another
-implementation, over all of its runs.
+network's multiply-adds divided by that speed. Peak memory is that of two runs in a new process; for another
+implementation, of all its runs; on a GPU, of one run after the first.
 
 --compare PATH.py:NAME runs another implementation in a separate process, in alternation with cen_mm, and prints the
 ratio of the medians: above 1, cen_mm is faster or needs less memory. The function NAME may have any of the following
