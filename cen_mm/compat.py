@@ -1,4 +1,4 @@
-"""Makes mmseg and mmagic importable, checkpoints loadable and harmless, and our configs known to mmengine.
+"""Makes mmseg and mmagic importable, checkpoints loadable and harmless, our configs known, and data samples pinned.
 
 No other module patches other packages.
 """
@@ -21,6 +21,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as mmengine_checkpoint
+from mmengine.structures import BaseDataElement
 from mmengine.utils import digit_version
 
 from .checkpoint import load_weights, read_checkpoint
@@ -161,7 +162,20 @@ def _protect_loading() -> None:
     mmengine_checkpoint.load_state_dict = partial(load_weights, mmengine_checkpoint.load_state_dict)
 
 
+def _pin_data_samples() -> None:
+    # torch's data loaders pin what has this method. mmengine's samples have none, and a copy of labels to the GPU would
+    # wait for all work before it.
+    def pin_memory(sample: BaseDataElement) -> BaseDataElement:
+        for key, value in sample.items():
+            if hasattr(value, 'pin_memory'):
+                setattr(sample, key, value.pin_memory())
+        return sample
+
+    BaseDataElement.pin_memory = pin_memory
+
+
 _stand_in_for_compiled_ops()
 _allow_mmengine_checkpoints()
 _find_own_configs()
 _protect_loading()
+_pin_data_samples()

@@ -7,10 +7,14 @@ import sys
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.structures import BaseDataElement, PixelData
 from mmengine.utils import digit_version
 from mmengine.utils.dl_utils.misc import mmcv_full_available
+from mmseg.structures import SegDataSample
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from cen_mm import compat
+from cen_mm.datasets.transforms.packing import ModalityInputs
 
 
 @pytest.mark.skipif(mmcv_full_available(), reason='full mmcv contains the compiled ops')
@@ -41,6 +45,18 @@ def test_weights_only_accepts_the_log_history_and_no_other_code(tmp_path):
         torch.save({'code': code}, tmp_path / 'code.pth')
         with pytest.raises(pickle.UnpicklingError):
             torch.load(tmp_path / 'code.pth', weights_only=True)
+
+
+def test_data_loaders_pin_every_tensor_of_a_batch(monkeypatch):
+    """Pinning needs a GPU, so a sum marks what would be pinned."""
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda tensor: tensor + 1)
+    label = SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, 2, 2, dtype=torch.uint8)), metainfo=dict(a=1))
+    image = BaseDataElement(gt_img=torch.zeros(3, 2, 2), mask=torch.zeros(1, 2, 2))
+    batch = pin_memory(dict(inputs=ModalityInputs(rgb=[torch.zeros(3, 2, 2)]), data_samples=[label, image]))
+    label, image = batch['data_samples']
+    assert type(label.gt_sem_seg) is PixelData and label.metainfo == dict(a=1)
+    for tensor in (batch['inputs']['rgb'][0], label.gt_sem_seg.data, image.gt_img, image.mask):
+        assert (tensor == 1).all()
 
 
 def test_import_does_not_change_the_process():
