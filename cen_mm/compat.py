@@ -163,8 +163,8 @@ def _protect_loading() -> None:
 
 
 def _pin_data_samples() -> None:
-    # torch's data loaders pin what has this method. mmengine's samples have none, and a copy of labels to the GPU would
-    # wait for all work before it.
+    # torch's data loaders pin what has this method. Without it, the copy of labels to the GPU waits for all work before
+    # it.
     def pin_memory(sample: BaseDataElement) -> BaseDataElement:
         for key, value in sample.items():
             if hasattr(value, 'pin_memory'):

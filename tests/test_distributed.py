@@ -186,6 +186,8 @@ def run_two(folder: Path, device: str, **variables: str) -> tuple[str, float, li
     """Runs two processes; returns the output, the seconds from the kill to the end, and the results."""
     env = dict(os.environ, PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}', **variables)
     command = ['bash', folder / 'dist_train.sh', folder, '2', device]
+    for name in ('killed', '0.pth', '1.pth'):  # of another run
+        (folder / name).unlink(missing_ok=True)
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     seconds = time.time() - (folder / 'killed').stat().st_mtime if (folder / 'killed').exists() else None
     assert done.returncode != 0

@@ -25,6 +25,7 @@ from mmengine.structures import BaseDataElement, PixelData
 from mmseg.structures import SegDataSample
 
 from cen_mm.engine import CheckpointHook
+from cen_mm.exchange import exchanging_norms
 
 ROOT = Path(__file__).parents[1]
 DEVICE = os.environ.get('CEN_MM_TEST_DEVICE', 'cuda')
@@ -32,6 +33,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(DEVICE == 'cuda' and not torch.cuda.is_available(), reason='there is no GPU'),
 ]
+needs_cuda = pytest.mark.skipif(DEVICE != 'cuda', reason='the CPU has no streams')
 # Data type of autocast, loss scale, and relative tolerance of the gradients
 PRECISIONS = {
     'float32': (None, 1.0, 2e-3),
@@ -52,8 +54,7 @@ class Segmentation:
         self.names = NAMES[:num_modalities]
         model = self.cfg.model
         model.data_preprocessor.modalities = {name: model.data_preprocessor.modalities[name] for name in self.names}
-        # A scale that rounds to the other side of the threshold would replace a channel.
-        model.backbone.update(threshold=0.0, **backbone)
+        model.backbone.update(backbone)
         model.neck.dropout_ratio = model.decode_head.dropout_ratio = 0.0
         self.cfg.optim_wrapper.optimizer = dict(type='SGD', lr=1e-2)
         self.cfg.optim_wrapper.clip_grad = None
@@ -83,7 +84,7 @@ class Translation:
         init_default_scope('mmagic')
         self.cfg = config('cen_unet_shade-texture2rgb_rooms.py')
         self.cfg.model.modalities = list(NAMES[:num_modalities])
-        self.cfg.model.generator.update(dropout_ratio=0.0, threshold=0.0, num_levels=5)
+        self.cfg.model.generator.update(dropout_ratio=0.0, num_levels=5)
         for wrapper in (self.cfg.optim_wrapper.generators, self.cfg.optim_wrapper.discriminators):
             wrapper.optimizer = dict(type='SGD', lr=1e-4)
 
@@ -136,6 +137,18 @@ def autocast(device, dtype):
     return nullcontext() if dtype is None else torch.autocast(device, dtype)
 
 
+def build(cfg) -> torch.nn.Module:
+    """Builds a model in training mode. A quarter of the channels is replaced, others in each modality."""
+    model = MODELS.build(cfg.model).train()
+    with torch.no_grad():
+        for _, norm in exchanging_norms(model):
+            for i, each in enumerate(norm.norms):
+                each.weight[i::4] = 1e-3
+            assert norm.replaced.any(1).all()
+            assert not norm.replaced.all(0).any()
+    return model
+
+
 def gradients(model, loss, batch, dtype=None, scale=1.0) -> torch.Tensor:
     """Gradients of all parameters after one step, concatenated."""
     model.zero_grad()
@@ -157,7 +170,7 @@ def assert_close(ours, want, tolerance):
 @pytest.mark.parametrize('num_modalities', [2, 3])
 def test_training_step(task, precision, num_modalities):
     task, (dtype, scale, tolerance) = task(num_modalities), precision
-    model, batch = MODELS.build(task.cfg.model).train(), task.batch()
+    model, batch = build(task.cfg), task.batch()
     want = gradients(model, task.loss, batch)
     ours = gradients(model.to(DEVICE), task.loss, [part.to(DEVICE) for part in batch], dtype, scale)
     assert_close(ours, want, tolerance)
@@ -166,11 +179,7 @@ def test_training_step(task, precision, num_modalities):
 @torch.no_grad()
 def test_cached_inference(config, precision):
     dtype, _, tolerance = precision
-    cfg = config('cen_refinenet_r18_rooms.py').model
-    model = MODELS.build(cfg).eval()
-    for name, parameter in model.named_parameters():
-        if '.norms.' in name and name.endswith('weight'):
-            parameter[::2] = 0.01  # half of the channels are replaced
+    model = build(config('cen_refinenet_r18_rooms.py')).eval()
     inputs = torch.randn(1, 6, 64, 96)
     want = model.branches(inputs)
     model.to(DEVICE)
@@ -181,6 +190,41 @@ def test_cached_inference(config, precision):
             assert_close(logits.float().cpu(), want[name], tolerance)
 
 
+@needs_cuda
+def test_training_step_never_waits(task):
+    """torch refuses what makes the host wait for the GPU. The first step may, because cuDNN selects its algorithms."""
+    task = task()
+    model, batch = build(task.cfg).to(DEVICE), [part.to(DEVICE) for part in task.batch()]
+    for mode in ('default', 'error'):
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            task.loss(model, *batch).backward()
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
+
+
+@needs_cuda
+@torch.no_grad()
+def test_captured_inference_follows_the_weights(config):
+    """A CUDA graph computes the constants of the norms again, instead of reading those in the cache."""
+    model, inputs = build(config('cen_refinenet_r18_rooms.py')).eval().to(DEVICE), torch.randn(1, 6, 64, 96).to(DEVICE)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # torch captures what has run before on another stream
+        for _ in range(3):
+            before = model.branches(inputs)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        ours = model.branches(inputs)
+    for _, norm in exchanging_norms(model):
+        norm.norms[0].weight.copy_(norm.norms[0].weight.flip(0))  # other channels are replaced
+    graph.replay()
+    for name, want in model.branches(inputs).items():
+        assert_close(ours[name], want, 2e-3)
+        assert not torch.allclose(want, before[name], rtol=0.01)
+
+
 def test_float16_with_loss_scaler(task, float16):
     """``train.py --amp --amp-dtype float16``: the scale settles, and then a step changes the parameters as in float32.
 
@@ -188,9 +232,9 @@ def test_float16_with_loss_scaler(task, float16):
     """
     task = task()
     data, changes = task.data(*task.batch()), []
-    state = MODELS.build(task.cfg.model).state_dict()
+    state = build(task.cfg).state_dict()
     for dtype in (None, 'float16'):
-        model, optim_wrapper = MODELS.build(task.cfg.model).train(), copy.deepcopy(task.cfg.optim_wrapper)
+        model, optim_wrapper = build(task.cfg), copy.deepcopy(task.cfg.optim_wrapper)
         model.load_state_dict(state)
         if dtype is not None:
             model.to(DEVICE)
@@ -217,7 +261,7 @@ def test_float16_with_loss_scaler(task, float16):
 def test_compiled_inference(task, dtype):
     """With inductor and dynamic shapes, without graph breaks."""
     task = task()
-    model = MODELS.build(task.cfg.model).eval().to(DEVICE)
+    model = build(task.cfg).eval().to(DEVICE)
     compiled = torch.compile(model.branches, fullgraph=True, dynamic=True)
     for images, height, width in ((2, 64, 96), (3, 96, 128)):
         inputs = task.batch(images, height, width)[0].to(DEVICE)
@@ -231,7 +275,7 @@ def test_compiled_inference(task, dtype):
 def test_compiled_training(task, dtype):
     """With inductor and dynamic shapes, without graph breaks. Another size is no reason to compile again."""
     task = task()
-    model = MODELS.build(task.cfg.model).train().to(DEVICE)
+    model = build(task.cfg).to(DEVICE)
     compiled = torch.compile(task.loss, fullgraph=True, dynamic=True)
     for height, width in ((64, 96), (96, 128)):
         batch = [part.to(DEVICE) for part in task.batch(2, height, width)]
@@ -319,7 +363,7 @@ def test_two_processes_translate_like_one(config, tmp_path):
 
 
 def check_two_processes(task, folder):
-    model, batch = MODELS.build(task.cfg.model).train(), task.batch(4)
+    model, batch = build(task.cfg), task.batch(4)
     torch.save(dict(state=model.state_dict(), halves=[task.data(*part) for part in zip(*(b.chunk(2) for b in batch))]),
                folder / 'start.pth')  # fmt: skip
     task.cfg.dump(folder / 'config.py')
@@ -328,7 +372,11 @@ def check_two_processes(task, folder):
     want = parameters(model) - before
     command = [sys.executable, __file__, type(task).__name__, str(folder)]
     processes = [subprocess.Popen([*command, str(rank)], cwd=ROOT) for rank in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
+    try:
+        assert [process.wait(300) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()  # if the other one has failed
     for rank in range(2):
         ours = torch.load(folder / f'{rank}.pth') - before
         assert_close(ours, want, 2e-3)
@@ -351,7 +399,7 @@ def train_in_process(name, folder, rank):
     if name == 'Translation':
         import cen_mm.translation  # noqa: F401
     start = torch.load(folder / 'start.pth', weights_only=False)
-    model = MODELS.build(cfg.model).train()
+    model = build(cfg)
     model.load_state_dict(start['state'])
     model.to(device)
     devices = None if DEVICE == 'cpu' else [device]
