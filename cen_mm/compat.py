@@ -163,8 +163,7 @@ def _protect_loading() -> None:
 
 
 def _pin_data_samples() -> None:
-    # torch's data loaders pin what has this method. Without it, the copy of labels to the GPU waits for all work before
-    # it.
+    # torch's data loaders pin what has this method. Without it, copies of labels to the GPU wait for its earlier work.
     def pin_memory(sample: BaseDataElement) -> BaseDataElement:
         for key, value in sample.items():
             if hasattr(value, 'pin_memory'):

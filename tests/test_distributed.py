@@ -65,6 +65,23 @@ def train_segmentation(cfg: Config, device: str) -> dict[str, torch.Tensor]:
     return dict(loss=total.detach().cpu(), penalty=penalty.detach().cpu(), gradients=gradients.cpu())
 
 
+def drop_modalities(cfg: Config) -> list[tuple[tuple[str, ...], torch.Tensor]]:
+    """Names of the branches and gradients in eight steps with one modality each."""
+    model = MODELS.build(dict(cfg.model, modality_dropout=1.0)).double().train()
+    if get_world_size() > 1:
+        model = MMDistributedDataParallel(model, find_unused_parameters=True)
+    steps = []
+    for _ in range(8):
+        model.zero_grad()
+        labels = torch.randint(0, 17, (2, 1, 32, 64))
+        samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+        losses = model(torch.randn(2, 6, 32, 64).double(), samples, mode='loss')
+        sum(loss for name, loss in losses.items() if 'loss' in name).backward()
+        gradients = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        steps.append((tuple(name for name in losses if name.endswith('loss_ce')), gradients))
+    return steps
+
+
 def train_translation(cfg: Config) -> dict[str, torch.Tensor]:
     """Losses of the first step, and the changes of both networks after two steps of SGD, in float64."""
     init_default_scope('mmagic')
@@ -145,6 +162,8 @@ def results_of(folder: Path, device: str) -> dict[str, dict]:
     results = dict(segmentation=train_segmentation(cfg, device))
     if device == 'cpu':
         results['segmentation']['scores'] = evaluate_segmentation(cfg.test_dataloader.sampler)
+        torch.manual_seed(get_rank())
+        results['dropout'] = drop_modalities(cfg)
     if device == 'cpu' and HAS_MMAGIC:
         cfg = Config.fromfile(folder / 'translation.py')
         results['translation'] = train_translation(cfg)
@@ -230,6 +249,16 @@ def test_training_and_scores_equal_one_process(two_processes, one_process, task,
     assert len(one['scores']) >= 9
     for name, score in one['scores'].items():
         assert first['scores'][name] == second['scores'][name] == pytest.approx(score, rel=1e-9, nan_ok=True), name
+
+
+def test_all_processes_drop_the_same_modality(two_processes):
+    """Otherwise, a parameter would get gradients of some processes only, and the names in the log would differ."""
+    first, second = (result['dropout'] for result in two_processes[2])
+    assert [names for names, _ in first] == [names for names, _ in second]
+    assert {names[0] for names, _ in first} == {'rgb.loss_ce', 'depth.loss_ce'}
+    for (_, ours), (_, theirs) in zip(first, second):
+        assert ours.norm() > 0
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_killed_process_ends_the_other_with_the_reason(two_processes):

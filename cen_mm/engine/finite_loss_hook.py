@@ -43,7 +43,7 @@ class FiniteLossHook(Hook):
             self._first = f'iteration {runner.iter + 1} ({", ".join(files)})'
         if self._in_a_row >= self.patience:
             raise FloatingPointError(
-                f'Training stops because the loss was NaN or infinite in {self.patience} iterations in a row; earlier '
-                f'checkpoints are intact. Check the files of the first, {self._first}, resume with '
+                f'Training stops because the loss was NaN or infinite in {self.patience} iterations in a row; '
+                f'earlier checkpoints are intact. Check the files of the first, {self._first}, resume with '
                 'optim_wrapper.clip_grad, or start a new run with a lower learning rate.'
             )
