@@ -66,6 +66,15 @@ def set_available_modalities(cfg: Config, names: list[str]) -> None:
     cfg.model.available_modalities = names
 
 
+def remove_early_stopping(cfg: Config) -> None:
+    """Removes the hook that mmengine refuses without a training loop."""
+    hooks = cfg.get('custom_hooks') or []
+    cfg.custom_hooks = [hook for hook in hooks if 'EarlyStoppingHook' not in str(hook['type'])]
+    for name, hook in cfg.default_hooks.items():
+        if hook and 'EarlyStoppingHook' in str(hook['type']):
+            cfg.default_hooks[name] = None
+
+
 def write_details(runner: Runner, cfg: Config, args: argparse.Namespace) -> None:
     """Writes what report.py shows beyond the scores to ``details.json`` beside them; only the main process has it."""
     pictures = str(Path(args.show_dir, runner.timestamp).absolute()) if args.show_dir else ''
@@ -84,6 +93,7 @@ def main() -> None:
     cfg.load_from = None if is_exported else args.checkpoint
     # mmseg's visualization hook reads the current iteration, which would build the training data set.
     cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
+    remove_early_stopping(cfg)
     if args.available_modalities:
         set_available_modalities(cfg, args.available_modalities)
     if args.show or args.show_dir:
@@ -93,6 +103,8 @@ def main() -> None:
             raise SystemExit(f'--tta needs tta_model and tta_pipeline in {args.config}: add them, or remove --tta.')
         for dataset in base_datasets(cfg.test_dataloader.dataset):
             dataset.pipeline = cfg.tta_pipeline
+        # mmengine would replace the model's preprocessor, which a child config may have changed, by this variable.
+        cfg.model.setdefault('data_preprocessor', cfg.pop('data_preprocessor', None))
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
     if args.out is not None and cfg.default_hooks.visualization.type == 'cen_mm.ResultsHook':

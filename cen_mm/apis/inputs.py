@@ -117,7 +117,8 @@ def _list_folders(folders: dict[str, str]) -> list[tuple[str, dict[str, Image]]]
 
 def _pattern(name: str, folder: str) -> str:
     """Returns the path pattern of the images in a folder and its subfolders."""
-    suffixes = {path.suffix for path in Path(folder).rglob('*') if path.suffix.lower() in SUFFIXES}
+    files = [path for path in Path(folder).rglob('*') if not path.name.startswith('.')]  # macOS writes ._a.png
+    suffixes = {path.suffix for path in files if path.suffix.lower() in SUFFIXES}
     if not suffixes:
         raise FileNotFoundError(
             f'The folder {folder}, given for {name}, contains no images: correct the path, or give a pattern such as '
@@ -168,7 +169,8 @@ def select_modalities(
         if isinstance(image, np.ndarray):
             continue
         if not isinstance(image, (str, Path)):
-            raise ValueError(f'The image of {name} is a {type(image).__name__}: give a path or a numpy array.')
+            fix = 'leave it out if it is missing' if image is None else 'give a path or a numpy array'
+            raise ValueError(f'The image of {name} is a {type(image).__name__}: {fix}.')
         if '://' not in str(image) and not os.path.isfile(image):
             raise FileNotFoundError(f'{image}, given for {name}, does not exist or is not a file: correct the path.')
     return selected

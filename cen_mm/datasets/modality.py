@@ -80,16 +80,24 @@ class Modality:
             raise ValueError(f'interpolation={self.interpolation!r}: choose one of {", ".join(cv2_interp_codes)}.')
         if self.vectors not in (None, 'y_up', 'y_down'):
             raise ValueError(f"vectors={self.vectors!r}: choose 'y_up', 'y_down' or None.")
-        if self.scale is not None and not 0 < self.scale < np.inf:
-            raise ValueError(f'scale={self.scale}: give a positive number of stored units per unit, or None.')
+        if self.scale is not None and not (isinstance(self.scale, (int, float)) and 0 < self.scale < np.inf):
+            raise ValueError(f'scale={self.scale!r}: give a positive number of stored units per unit, or None.')
         if not isinstance(self.invalid, (int, float, type(None))):
             raise ValueError(f'invalid={self.invalid!r}: give the number that marks pixels without a measurement.')
-        if not np.isfinite(self.pad_val).all():
-            raise ValueError(f'pad_val={self.pad_val}: give a finite number, or one per channel.')
         try:
             np.dtype(self.dtype)
         except TypeError:
             raise ValueError(f"dtype={self.dtype!r}: give a data type of numpy, such as 'uint16'.") from None
+        pad_val = np.asarray(self.pad_val)
+        if pad_val.dtype.kind not in 'iuf' or not np.isfinite(pad_val).all():
+            raise ValueError(f'pad_val={self.pad_val!r}: give a finite number, or one per channel.')
+        if self.dtype == 'uint8' and self.scale is None and not ((pad_val >= 0) & (pad_val <= 255)).all():
+            raise ValueError(f'pad_val={self.pad_val!r}: 8-bit images have values from 0 to 255.')
+        channels = self.channels
+        if channels is not None and not (
+            np.ndim(channels) == 1 and all(isinstance(c, int) and c >= 0 for c in channels)
+        ):
+            raise ValueError(f'channels={channels!r}: give a list of indices, counted from 0, such as [0].')
 
     @classmethod
     def from_config(cls, name: str, settings: Union[str, dict, 'Modality'], owner: str) -> 'Modality':
@@ -135,7 +143,8 @@ class Modality:
             invalid = stored == self.invalid
             valid = valid & ~(invalid.all(axis=-1, keepdims=True) if invalid.ndim == 3 else invalid)
         if not np.all(valid):
-            image = np.where(valid, image, np.asarray(self.pad_val, image.dtype))
+            pad_val = np.rint(self.pad_val) if image.dtype == np.uint8 else self.pad_val  # as OpenCV does
+            image = np.where(valid, image, np.asarray(pad_val, image.dtype))
         return image
 
     def load_stored(
@@ -144,7 +153,7 @@ class Modality:
         """Reads the selected channels of a file with its values and data type; see :meth:`load`."""
         reverse = bgr and self.channels is None
         image = read_image(path, backend_args, bgr=reverse, max_pixels=self.max_pixels)
-        if image.dtype != np.dtype(self.dtype):
+        if image.dtype.newbyteorder('=') != np.dtype(self.dtype):
             raise BadFileError(
                 path,
                 'type',
@@ -189,7 +198,7 @@ def read_image(
     Raises:
         BadFileError: if the file cannot be read or decoded, or is too large.
     """
-    in_file_order = isinstance(path, ArrayInput) or str(path).endswith(('.npy', '.npz'))
+    in_file_order = isinstance(path, ArrayInput) or str(path).lower().endswith(('.npy', '.npz'))
     with decoding(path):
         if isinstance(path, ArrayInput):
             image = path.array
@@ -213,7 +222,10 @@ def read_image(
 
 def read_bounded(path: str, backend_args: BackendArgs, max_pixels: int) -> bytes:
     """Reads a file that is not larger than an uncompressed image of ``max_pixels``: 4 float64 values per pixel."""
-    return read_file(path, backend_args, max_bytes=32 * max_pixels + 2**20)  # 1 MB for metadata
+    content = read_file(path, backend_args, max_bytes=32 * max_pixels + 2**20)  # 1 MB for metadata
+    if not content:
+        raise BadFileError(path, 'decoding', 'cannot be decoded (it is empty): replace the file.')
+    return content
 
 
 @contextmanager
@@ -258,7 +270,7 @@ def image_size(content: bytes) -> tuple[int, int]:
 def _decode_array(path: str, content: bytes, max_values: int) -> np.ndarray:
     """Decodes a ``.npy`` file, or the first array of a ``.npz`` file, whose header gives a valid size."""
     stream: BinaryIO = io.BytesIO(content)
-    if str(path).endswith('.npz'):
+    if str(path).lower().endswith('.npz'):
         archive = zipfile.ZipFile(stream)
         stream = archive.open(archive.namelist()[0])
     version = np.lib.format.read_magic(stream)

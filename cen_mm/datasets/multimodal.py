@@ -12,6 +12,15 @@ from .files import list_samples
 from .modality import Modality
 from .transforms.shared_geometry import check_pipeline
 
+# Names that the pipelines use for other things
+RESERVED = (
+    'label', 'img', 'img_path', 'img_shape', 'ori_shape', 'pad_shape', 'gt_seg_map', 'seg_map_path', 'seg_fields',
+    'sample_idx', 'scale', 'scale_factor', 'keep_ratio', 'flip', 'flip_direction', 'modality_paths',
+    'modality_settings', 'modality_fields', 'label_settings', 'label_map', 'file_label_map', 'num_classes',
+    'reduce_zero_label', 'ignore_index',
+)  # fmt: skip
+LABEL_SETTINGS = ('path', 'channels', 'max_pixels')
+
 
 @DATASETS.register_module()
 class MultimodalDataset(FileDataset, BaseSegDataset):
@@ -32,8 +41,8 @@ class MultimodalDataset(FileDataset, BaseSegDataset):
         modalities: for each modality its path pattern, or the settings of
             :class:`~cen_mm.datasets.modality.Modality`. ``{}`` stands for the sample's name. The modality ``rgb`` is
             the image of mmseg's transforms; only it is changed by photometric transforms.
-        label: path pattern of the labels, or a dict with ``path`` and ``channels``. None: there are no labels; the
-            data set can be used for prediction only.
+        label: path pattern of the labels, or a dict with ``path``, ``channels`` and ``max_pixels``. None: there are no
+            labels; the data set can be used for prediction only.
         ann_file: list file with one name per line. Empty: all names that have a file in every folder.
         label_map: class of each value in the label files; other values are unlabeled. None: the values are the
             classes.
@@ -46,8 +55,9 @@ class MultimodalDataset(FileDataset, BaseSegDataset):
 
     Raises:
         FileNotFoundError: if the list file, a folder, or a file of a sample does not exist.
-        ValueError: if a modality has unknown settings, no sample is listed or selected, or the pipeline contains a
-            transform that does not move all modalities.
+        ValueError: if a modality has unknown settings or a name that the pipeline uses, ``label_map`` has values that
+            are no classes, no sample is listed or selected, or the pipeline contains a transform that does not move
+            all modalities.
     """
 
     METAINFO: dict = {}
@@ -72,12 +82,22 @@ class MultimodalDataset(FileDataset, BaseSegDataset):
                 raise ValueError(f'{kind} does not use {key}: give whole path patterns in modalities and label.')
         if filter_cfg is not None and set(filter_cfg) != {'path'}:
             raise ValueError(f"{kind}.filter_cfg is {filter_cfg}: give dict(path='REGEX'), or None for all samples.")
+        if reserved := [name for name in modalities if name in RESERVED]:
+            raise ValueError(
+                f'{kind}.modalities has {reserved[0]!r}, which is a key of the pipeline: use another name.'
+            )
+        if isinstance(label, dict) and (unused := [key for key in label if key not in LABEL_SETTINGS]):
+            raise ValueError(
+                f'{kind}.label has the settings {unused}, but its settings are {", ".join(LABEL_SETTINGS)}: use '
+                'label_map or ignore_index for values that are no classes.'
+            )
         self.modalities = {
             name: Modality.from_config(name, settings, f'{kind}.modalities') for name, settings in modalities.items()
         }
         self.label = None if label is None else Modality.from_config('label', label, kind)
         self.file_label_map = label_map
         super().__init__(ann_file=ann_file, filter_cfg=filter_cfg, **kwargs)
+        _check_label_map(label_map, f'{kind}.label_map')
         if set(self.modalities) != {'rgb'}:
             check_pipeline(self.pipeline.transforms)
 
@@ -140,3 +160,14 @@ class MultimodalDataset(FileDataset, BaseSegDataset):
             ignore_index=self.ignore_index,
             seg_fields=[],
         )
+
+
+def _check_label_map(label_map: Optional[dict[int, int]], key: str) -> None:
+    """Raises ValueError unless all keys and values are 8-bit numbers."""
+    if label_map is None:
+        return
+    if not isinstance(label_map, dict):
+        raise ValueError(f'{key} is {label_map!r}: give a dict with the class of each value in the label files.')
+    for pair in label_map.items():
+        if not all(isinstance(value, int) and 0 <= value <= 255 for value in pair):
+            raise ValueError(f'{key} has {pair[0]!r}: {pair[1]!r}: values and classes are numbers from 0 to 255.')

@@ -126,7 +126,7 @@ def test_invalid_pixels_get_the_padding_value(root):
     cv2.imwrite(str(root / 'normal/a/0001.png'), normals)
     inputs = build(root, modalities)[0]['inputs']
     assert inputs['normal'][:, 0, 0].tolist() == [128, 128, 0]
-    assert inputs['normal'][:, 2, 0].tolist() == [127, 127, 127]
+    assert inputs['normal'][:, 2, 0].tolist() == [128, 128, 128]  # the padding is rounded to even, too
     assert torch.equal(inputs['thermal'][0] == -1, torch.from_numpy(np.equal(THERMAL, THERMAL[3, 4])))
     assert inputs['events'][:, 0, 0].tolist() == [1, 2, 3, 4, 5]
     assert np.array_equal(inputs['events'][:, 1:], EVENTS.transpose(2, 0, 1)[:, 1:])
@@ -141,7 +141,16 @@ def test_invalid_pixels_get_the_padding_value(root):
     measured = events[np.isfinite(events).all(axis=2)].astype(float)
     np.testing.assert_allclose(moments['events'].mean, measured.mean(axis=0))
     assert moments['thermal'].valid == (THERMAL[3, 4] != THERMAL).sum()
-    assert moments['normal'].valid == (normals != 0).any(axis=2).sum()
+    assert moments['normal'].valid == (normals != 0).any(axis=2).sum()  # those of 128 are measured
+    assert moments['events'].zeros == 0
+    assert moments['thermal'].zeros == 0
+    modalities['thermal'].pop('invalid')
+    thermal = THERMAL.copy()
+    thermal[:2] = 0
+    cv2.imwrite(str(root / 'ther/a/0001.png'), thermal)
+    moments.clear()
+    modality_statistics.add_samples(build(root, modalities, indices=1, pipeline=pipeline), 0, moments)
+    assert moments['thermal'].zeros == (thermal == 0).sum() > modality_statistics.ZEROS * thermal.size
 
 
 def test_another_size_is_resized_only_on_request(root):
@@ -174,6 +183,9 @@ def test_label_values_and_channels(root):
     assert np.array_equal(label == 255, LABEL > 1)
     with pytest.raises(ValueError, match=r'0001.png is uint8 .24, 32, 4.: save labels .* channels=\[0\]'):
         build(root)[0]
+    cv2.imwrite(str(root / 'labels/a/0001.png'), THERMAL)
+    with pytest.raises(ValueError, match=r'0001.png is uint16 .24, 32.: save labels as 8-bit PNG with one channel\.$'):
+        build(root)[0]
 
 
 WRONG = [
@@ -193,6 +205,22 @@ WRONG = [
     (
         dict(modalities=dict(rgb=dict(path='rgb/{}_rgb.jpg', channels=[3]))), ValueError,
         r'0001_rgb.jpg has 3 channel\(s\), but rgb takes channels \[3\]: correct channels',
+    ),
+    (dict(modalities=dict(img='rgb/{}_rgb.jpg')), ValueError, "modalities has 'img', which is a key of the pipeline"),
+    (dict(modalities=dict(RGB, label='labels/{}.png')), ValueError, "modalities has 'label', which is a key"),
+    (
+        dict(label=dict(path='labels/{}.png', invalid=2)), ValueError,
+        r"MultimodalDataset.label has the settings \['invalid'\], but its settings are path, channels, max_pixels",
+    ),
+    (dict(label_map={0: 300}), ValueError, 'MultimodalDataset.label_map has 0: 300: values and classes are numbers'),
+    (dict(label_map=[0, 1]), ValueError, r'MultimodalDataset.label_map is \[0, 1\]: give a dict'),
+    *(
+        (dict(modalities=dict(rgb=dict(path='rgb/{}_rgb.jpg', **{key: value}))), ValueError,
+         f'MultimodalDataset.modalities.rgb: {key}={value!r}: {fix}')
+        for key, value, fix in (
+            ('scale', '1000', 'give a positive number'), ('pad_val', '0', 'give a finite number'),
+            ('pad_val', -1, '8-bit images have values from 0 to 255'), ('channels', 0, 'give a list of indices'),
+        )
     ),
     (dict(metainfo=dict(classes=['a', 'b'])), ValueError, '0001.png contains label 3, but the classes are 0 to 1'),
 ]  # fmt: skip

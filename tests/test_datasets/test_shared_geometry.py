@@ -107,6 +107,14 @@ def test_other_transforms_are_refused(step, made_nyudv2):
     assert len(DATASETS.build({**dataset, 'modalities': dict(rgb={})})) == 4
 
 
+def test_a_transform_that_keeps_configs_is_named():
+    class Albu:
+        transforms = (dict(type='HorizontalFlip'),)
+
+    with pytest.raises(ValueError, match='pipeline contains Albu, which is not known'):
+        check_pipeline([Albu()])
+
+
 def test_mmsegs_loading_is_refused_with_the_name_of_ours():
     for theirs, ours in OURS.items():
         with pytest.raises(ValueError, match=f"contains {theirs}, which reads or packs .*use type='cen_mm.{ours}'"):
@@ -124,7 +132,10 @@ def test_photometric_and_own_transforms_are_accepted(made_nyudv2):
 def test_smooth_modalities_are_interpolated_and_padded_with_their_value(sample):
     """A bilinear modality moves as mmcv moves images, here a ramp; its padding value may differ per channel."""
     thermal = np.stack([sample['depth'], -sample['depth']], -1)
-    sample.update(thermal=thermal, modality_fields=dict(thermal=Modality(interpolation='bilinear', pad_val=(7, -9))))
+    sample.update(
+        thermal=thermal,
+        modality_fields=dict(thermal=Modality(dtype='int16', interpolation='bilinear', pad_val=(7, -9))),
+    )
     resized = TRANSFORMS.build(dict(type='cen_mm.Resize', scale=(96, 72)))(dict(sample))['thermal']
     np.testing.assert_allclose(resized, cv2.resize(thermal, (96, 72), interpolation=cv2.INTER_LINEAR), rtol=1e-6)
     padded = TRANSFORMS.build(dict(type='cen_mm.Pad', size=(80, 60)))(dict(sample))['thermal']

@@ -21,11 +21,13 @@ from mmengine.hooks import Hook
 from mmengine.optim import CosineAnnealingLR
 from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import Runner
+from mmseg.models.losses.dice_loss import dice_loss
 from torch import nn
 
 from cen_mm.datasets.nyudv2 import NYUDepthV2Dataset
 from cen_mm.engine import PreflightHook, exchange_hook
 from cen_mm.engine.preflight.built import pretrained_weights
+from cen_mm.engine.preflight.explain import describe
 
 ROOT = Path(__file__).parents[2]
 TASKS = {'segmentation': 'cen_refinenet_r18_rooms', 'translation': 'cen_unet_shade-texture2rgb_rooms'}
@@ -406,6 +408,21 @@ def test_table_shows_what_is_trained(run_tool, make, data, tmp_path):
     assert '4 training samples, 2 validation samples; 2 iterations; input of 60x80 pixels (height x width)' in log
     assert 'effective batch: 6 = 2 samples x 1 processes x 3 accumulated iterations' in log
     assert 'weights: random' in log
+
+
+def test_table_names_modalities_that_the_model_does_not_use(train, make):
+    changes = {'model/data_preprocessor/modalities/depth': REMOVE, 'model/sparsity': None}
+    sentence, log = train(make('segmentation', changes))
+    assert sentence is None
+    assert 'the model does not use depth of the data set' in log
+
+
+def test_an_assertion_without_message_is_named():
+    """As in mmseg's Dice loss, which does not take the weights of a sampler."""
+    with pytest.raises(AssertionError) as error:
+        dice_loss(*torch.zeros(2, 2, 3, 4, 4), weight=torch.zeros(2, 4, 4), ignore_index=None)
+    assert describe(error.value).startswith('AssertionError: dice_loss.py, line ')
+    assert describe(error.value).endswith(': assert weight.ndim == loss.ndim')
 
 
 def test_weights_in_the_table():

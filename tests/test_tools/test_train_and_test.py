@@ -95,6 +95,34 @@ def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
     check_exchange_map(run, any_nyudv2, work_dir / 'epoch_2.pth', tmp_path)
 
 
+CHILD = """
+_base_ = {config!r}
+data_preprocessor = dict(modalities=dict(depth=dict(mean=[9] * 3)))
+train_pipeline = []
+model = dict(data_preprocessor=dict(modalities=dict(depth=dict(mean=[2.5] * 3))))
+custom_hooks = [*_base_.custom_hooks, dict(type='EarlyStoppingHook', monitor='mIoU')]
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[-1].transforms = [[dict(type='cen_mm.RandomFlip', prob=0.0)], [dict(type='cen_mm.PackModalities')]]
+"""
+
+
+def test_a_child_config(run, made_nyudv2, tmp_path):
+    """What has no effect is named; tests, also augmented ones, use the model's preprocessor and no early stopping."""
+    config, work_dir = tmp_path / 'child.py', tmp_path / 'work'
+    config.write_text(CHILD.format(config=str(CONFIG)))
+    options = ('--work-dir', work_dir, '--cfg-options', *SMALL, 'train_cfg.max_epochs=1')
+    said = run(made_nyudv2, 'train.py', config, *options)
+    for key in ('data_preprocessor', 'train_pipeline'):
+        assert f'WARNING - {key} has no effect, because it is only a variable of the base config: set ' in said
+    assert 'test_pipeline has no effect' not in said
+    scores = []
+    for more in ([], ['--tta']):
+        run(made_nyudv2, 'test.py', config, work_dir / 'epoch_1.pth', *more, *options)
+        scores.append(read_last_scores(work_dir))
+    assert scores[0] == scores[1]
+    assert len(set(scores[0].values())) > 6
+
+
 def check_report(log: str, work_dir: Path):
     """The page has the scores that the test printed, the pictures that it drew, and both commands."""
     assert f'mIoU of the ensemble: {read_last_scores(work_dir)["mIoU"]:#.4g} (test)' in log
@@ -331,6 +359,11 @@ def test_plot_schedule_writes_an_image(run, made_nyudv2, tmp_path):
     assert 'backbone (520): 0.0005 to 0.0001' in log
     assert '0.003 to 0.0007' in log
     assert cv2.imread(str(image)).size > 0
+    child = "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=6)\nparam_scheduler = "
+    child += "[dict(type='PolyLR', power=1.0, eta_min=0.0, end=5, by_epoch=False)]"
+    (tmp_path / 'child.py').write_text(f'_base_ = {str(CONFIG)!r}\n{child}')
+    log = run(made_nyudv2, 'analysis_tools/plot_schedule.py', tmp_path / 'child.py', image)
+    assert 'backbone (32): 0.008 to 0, between 0 and 0.008' in log
 
 
 def test_get_flops_counts_parameters_and_operations(run, made_nyudv2):

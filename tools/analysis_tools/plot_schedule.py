@@ -37,8 +37,9 @@ def learning_rates(cfg: Config, epoch_length: int) -> dict[str, list[float]]:
         else:
             schedulers.append(kind(wrapper, **config))
     curves = [[] for _ in wrapper.param_groups]
-    for _ in range(cfg.train_cfg.max_epochs):
-        for _ in range(epoch_length):
+    max_iters = cfg.train_cfg.get('max_iters')
+    for _ in range(1 if max_iters else cfg.train_cfg.max_epochs):
+        for _ in range(max_iters or epoch_length):
             for curve, group in zip(curves, wrapper.param_groups):
                 curve.append(group['lr'])
             for scheduler in schedulers:

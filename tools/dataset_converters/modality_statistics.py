@@ -26,12 +26,15 @@ from cen_mm.engine.samples import base_datasets
 
 MISSING = -1e38  # in place of pad_val, which a measurement may be equal to: no events, or 0 degrees
 
+ZEROS = 0.01  # share of the pixels of an image with more than 8 bits, above which zeros are probably missing values
+
 
 class Moments:
     """Sums over the valid pixels of all images of a modality."""
 
     def __init__(self) -> None:
         self.pixels = self.valid = 0
+        self.zeros = 0  # that no setting makes invalid
         self.total = self.squares = np.zeros(1)
         self.low, self.high = np.inf, -np.inf
 
@@ -42,6 +45,8 @@ class Moments:
         if modality.invalid is not None or np.dtype(modality.dtype).kind == 'f':
             pad_val = np.reshape(modality.pad_val, (-1, 1)).astype(image.dtype)  # 31.72 is not the float32 number
             values = values[:, (values != pad_val).any(axis=0)]
+        elif modality.dtype != 'uint8':
+            self.zeros += (values == 0).all(axis=0).sum()
         self.valid += values.shape[1]
         self.total = self.total + values.sum(axis=1)
         self.squares = self.squares + (values**2).sum(axis=1)
@@ -58,8 +63,8 @@ class Moments:
 
 def add_samples(dataset: MultimodalDataset, workers: int, moments: dict[str, Moments]) -> None:
     """Reads all samples of a data set in parallel, with a progress bar, and adds them to the sums."""
-    dataset.modalities = {
-        name: modality if modality.dtype == 'uint8' and modality.scale is None else replace(modality, pad_val=MISSING)
+    dataset.modalities = {  # with a scale, 8-bit images become float32, too
+        name: replace(modality, scale=modality.scale or 1, pad_val=MISSING)
         for name, modality in dataset.modalities.items()
     }
     loader = DataLoader(dataset, batch_size=1, num_workers=workers, collate_fn=pseudo_collate)
@@ -105,6 +110,11 @@ def main() -> None:
     for name, values in moments.items():
         share = 1 - values.valid / max(values.pixels, 1)
         table.add_row([name, f'{values.low:g}', f'{values.high:g}', f'{share:.1%}'])
+    for name, values in moments.items():
+        if values.zeros > ZEROS * values.pixels:
+            print(
+                f'{name} is 0 in {values.zeros / values.pixels:.0%} of the pixels: set invalid=0 if they are missing.'
+            )
     lines = [format_settings(name, values) for name, values in moments.items()]
     print(f'\n{sum(map(len, datasets))} samples\n{table}\nmodalities=dict(', *lines, ')', sep='\n')
 

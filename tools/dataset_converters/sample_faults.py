@@ -133,7 +133,7 @@ def check_values(path: str, image: np.ndarray, settings: Modality) -> Iterator[F
 
 def check_orientation(path: str, content: bytes) -> Iterator[Fault]:
     """Finds images whose EXIF orientation would turn them."""
-    if path.endswith(('.npy', '.npz')):
+    if path.lower().endswith(('.npy', '.npz')):
         return
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:

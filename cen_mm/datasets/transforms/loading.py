@@ -119,12 +119,9 @@ class LoadLabels(BaseTransform):
         if label.ndim == 3 and settings.channels and settings.channels[0] < label.shape[2]:
             label = label[..., settings.channels[0]]
         if label.dtype != np.uint8 or label.ndim != 2:
-            raise BadFileError(
-                path,
-                'type',
-                f'is {label.dtype} {label.shape}: save labels as 8-bit PNG with one channel, or select one with '
-                "label=dict(path='..', channels=[0]) in the data set.",
-            )
+            select = ", or select one with label=dict(path='..', channels=[0]) in the data set" * (label.ndim == 3)
+            text = f'is {label.dtype} {label.shape}: save labels as 8-bit PNG with one channel{select}.'
+            raise BadFileError(path, 'type', text)
         return label
 
     @staticmethod

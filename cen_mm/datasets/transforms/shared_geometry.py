@@ -153,7 +153,8 @@ def check_pipeline(transforms: Iterable[BaseTransform]) -> None:
     """
     for transform in transforms:
         kind = type(transform)
-        check_pipeline(getattr(transform, 'transforms', ()))
+        # Albu keeps the configs of its own transforms.
+        check_pipeline(each for each in getattr(transform, 'transforms', ()) if not isinstance(each, dict))
         check_pipeline(getattr(transform, 'subroutines', ()))  # of TestTimeAug
         ours = kind.__module__.startswith('cen_mm.') or getattr(kind, 'moves_modalities', False)
         if not ours and kind.__name__ not in PIXELS_STAY:

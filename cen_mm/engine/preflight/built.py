@@ -1,12 +1,22 @@
 """Checks that need the built model and data sets."""
 
+import ast
+from pathlib import Path
 from typing import Any, Iterator
 
+from mmengine.config import Config
 from torch import nn
 
 from ..optim import all_param_groups
 from .config import optim_wrappers, param_schedulers
 from .explain import dicts
+
+# Variables of our base configs, and what to set instead in a config that inherits them
+VARIABLES = dict(
+    data_preprocessor='model.data_preprocessor',
+    train_pipeline='train_dataloader.dataset.pipeline',
+    test_pipeline='val_dataloader.dataset.pipeline and test_dataloader.dataset.pipeline',
+)
 
 
 def check_classes(model: nn.Module, train: Any) -> None:
@@ -145,6 +155,18 @@ def check_sizes(cfg: dict) -> list[str]:
         'transforms in the pipelines.'
         for name, size in sizes.items()
         if (list(size) if isinstance(size, tuple) else size) not in used
+    ]
+
+
+def check_variables(cfg: Config) -> list[str]:
+    """Warns of a variable that the config file sets for nothing, as in :func:`check_sizes`."""
+    tree = ast.parse(Path(cfg.filename).read_text()) if cfg.filename else ast.Module([], [])
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    written, read = ({node.id for node in names if isinstance(node.ctx, kind)} for kind in (ast.Store, ast.Load))
+    return [
+        f'{name} has no effect, because it is only a variable of the base config: set {key}.'
+        for name, key in VARIABLES.items()
+        if '_base_' in written and name in written - read
     ]
 
 

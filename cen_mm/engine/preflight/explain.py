@@ -42,6 +42,9 @@ def explain(error: Exception, cfg: Config) -> str:
 def describe(error: Exception) -> str:
     """Returns the message of an exception on one line, after its type unless a check of cen_mm raised it."""
     message = ' '.join(str(error).split())
+    if not message:  # an assertion
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        message = f'{Path(frame.filename).name}, line {frame.lineno}: {frame.line}'
     return message if is_check(error) else f'{type(error).__name__}: {message}'
 
 

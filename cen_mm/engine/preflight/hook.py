@@ -70,7 +70,8 @@ class PreflightHook(Hook):
             warnings = built.check_ignore_index(dataset) + built.check_learning_rates(runner.optim_wrapper)
             warnings += built.check_custom_keys(runner.cfg.optim_wrapper, model)
             warnings += built.check_schedule(runner.cfg, runner.train_loop)
-            warnings += built.check_sizes(runner.cfg) + built.check_penalty(model)
+            warnings += built.check_sizes(runner.cfg) + built.check_variables(runner.cfg)
+            warnings += built.check_penalty(model)
             samples = data.read_samples(dataset, key)
             counts = data.count_labels(samples)
             data.check_labels(counts, key)
@@ -89,7 +90,10 @@ class PreflightHook(Hook):
             table.draw_groups(runner.optim_wrapper),
             *table.describe_run(runner, samples[0][0]),
         ]
-        if unused := [name for name in dataset.metainfo.get('modalities', ()) if name not in images]:
+        names = dataset.metainfo.get('modalities') or getattr(
+            dataset, 'modalities', ()
+        )  # of translation, segmentation
+        if unused := [name for name in names if name not in images]:
             lines.append(
                 f'the model does not use {", ".join(unused)} of the data set: it is not in '
                 'model.data_preprocessor.modalities'
