@@ -120,6 +120,7 @@ def main() -> None:
             model = runner.model
             while hasattr(model, 'module'):  # distributed, test-time augmentation
                 model = model.module
+            model.dataset_meta = runner.test_dataloader.dataset.metainfo
             use_exported(model, args.checkpoint)
         for metric in runner.test_evaluator.metrics:
             if args.out and hasattr(metric, 'root'):

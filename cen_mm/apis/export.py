@@ -1,6 +1,5 @@
 """Exporting a trained model to ONNX or to a program of torch.export, and comparing the file with PyTorch."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Union
@@ -11,7 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from .exportable import ExportableModel
-from .exported import PREPROCESSING, ExportedModel, ExportError, check_installed, first_line
+from .exported import PREPROCESSING, ExportedModel, ExportError, check_installed, describe_model, first_line
 
 MIN_SIDE = 64  # smallest height and width, in pixels
 TOLERANCE = 1e-3  # largest accepted difference, as a part of the largest output
@@ -59,7 +58,9 @@ def export_model(
     try:
         print_log(f'Exporting for two images of {size[0]}x{size[1]}; other numbers and sizes work, too.')
         try:
-            _write(network, _resize(images, 2, *size), part, _metadata(model, network.preprocesses))
+            # What a program without cen_mm needs: where images are normalized, by which values, and the classes
+            metadata = {PREPROCESSING: 'inside' if network.preprocesses else 'outside', **describe_model(model)}
+            _write(network, _resize(images, 2, *size), part, metadata)
         except Exception as error:  # of torch.export and torch.onnx
             raise ExportError(f'torch {torch.__version__} cannot export the model: {first_line(error)}') from error
         exported, differences = ExportedModel(part), []
@@ -91,19 +92,6 @@ def _check_options(model: BaseModel, preprocess: bool, argmax: bool, size: tuple
     if min(size) < MIN_SIDE or any(side % step for side in size):
         multiple = f', and multiples of {step}' if step > 1 else ''
         raise ExportError(f'Height and width, {size[0]}x{size[1]}, must be at least {MIN_SIDE}{multiple}.')
-
-
-def _metadata(model: BaseModel, preprocesses: bool) -> dict[str, str]:
-    """What a program without cen_mm needs: where images are normalized, by which values, and the names of classes."""
-    metadata = {PREPROCESSING: 'inside' if preprocesses else 'outside'}
-    if classes := getattr(model, 'dataset_meta', {}).get('classes'):
-        metadata['cen_mm.classes'] = json.dumps(list(classes))
-    preprocessor = model.data_preprocessor
-    for key in ('mean', 'std') if hasattr(preprocessor, 'channels') else ():
-        parts = getattr(preprocessor, key).flatten().split(list(preprocessor.channels.values()))
-        values = {name: [round(x, 6) for x in part.tolist()] for name, part in zip(preprocessor.channels, parts)}
-        metadata[f'cen_mm.{key}'] = json.dumps(values)
-    return metadata
 
 
 def _write(network: ExportableModel, images: dict[str, Tensor], file: Path, metadata: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Running an exported file, alone or in place of the network of a model."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any, Mapping, Union
 
@@ -12,7 +13,8 @@ from mmengine.utils import digit_version
 from torch import Tensor
 
 SUFFIXES = dict(onnx='.onnx', torchexport='.pt2')
-PREPROCESSING = 'cen_mm.preprocessing'  # key of the metadata: 'inside' or 'outside'
+# Keys of the metadata: 'inside' or 'outside', and names of the classes, means and standard deviations in JSON
+PREPROCESSING, CLASSES, MEAN, STD = (f'cen_mm.{key}' for key in ('preprocessing', 'classes', 'mean', 'std'))
 
 
 class ExportError(RuntimeError):
@@ -55,10 +57,10 @@ class ExportedModel:
         load = _load_onnx if Path(file).suffix == '.onnx' else _load_program
         try:
             # Type and number of channels of each input, metadata, and the function that runs the network
-            self.inputs, preprocessing, self._run = load(str(file))
+            self.inputs, self.metadata, self._run = load(str(file))
         except Exception as error:  # both libraries raise many types
             raise ExportError(f'{file} cannot be loaded ({first_line(error)}): export the model again.') from error
-        self.preprocesses = preprocessing == 'inside'
+        self.preprocesses = self.metadata[PREPROCESSING] == 'inside'
 
     def __call__(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Computes ``{'rgb_logits': .., 'ensemble_logits': ..}`` from images ``(B, C, H, W)`` of each modality."""
@@ -85,11 +87,11 @@ def _load_onnx(file: str) -> tuple[dict, Any, Any]:
         arrays = session.run(outputs, {name: image.numpy() for name, image in images.items()})
         return dict(zip(outputs, map(torch.from_numpy, arrays)))
 
-    return inputs, session.get_modelmeta().custom_metadata_map[PREPROCESSING], run
+    return inputs, session.get_modelmeta().custom_metadata_map, run
 
 
 def _load_program(file: str) -> tuple[dict, Any, Any]:
-    metadata = {PREPROCESSING: ''}
+    metadata = dict.fromkeys((PREPROCESSING, CLASSES, MEAN, STD), '')
     program = torch.export.load(file, extra_files=metadata)
     values = {node.name: node.meta['val'] for node in program.graph.nodes if node.op == 'placeholder'}
     inputs = {name: (values[name].dtype, values[name].shape[1]) for name in program.graph_signature.user_inputs}
@@ -99,7 +101,20 @@ def _load_program(file: str) -> tuple[dict, Any, Any]:
         with torch.no_grad():
             return network(**images)
 
-    return inputs, metadata[PREPROCESSING], run
+    return inputs, metadata, run
+
+
+def describe_model(model: BaseModel) -> dict[str, str]:
+    """Returns the classes of a model, and the mean and standard deviation of its modalities, as metadata."""
+    metadata = {}
+    if classes := getattr(model, 'dataset_meta', {}).get('classes'):
+        metadata[CLASSES] = json.dumps(list(classes))
+    preprocessor = model.data_preprocessor
+    for key in (MEAN, STD) if hasattr(preprocessor, 'channels') else ():
+        parts = getattr(preprocessor, key.split('.')[1]).flatten().split(list(preprocessor.channels.values()))
+        values = {name: [round(x, 6) for x in part.tolist()] for name, part in zip(preprocessor.channels, parts)}
+        metadata[key] = json.dumps(values)
+    return metadata
 
 
 def use_exported(model: BaseModel, file: Union[str, Path]) -> None:
@@ -113,8 +128,11 @@ def use_exported(model: BaseModel, file: Union[str, Path]) -> None:
         file: exported file.
 
     Raises:
-        ExportError: if the file has other modalities than the model, or cannot be used.
+        ExportError: if the file has other modalities, classes, means or standard deviations than the model, or cannot
+            be used, or the model uses another file already.
     """
+    if hasattr(model, 'exported'):
+        raise ExportError(f'The model uses {model.exported} already: build another one with init_model.')
     exported = ExportedModel(file)
     if tuple(exported.inputs) != model.available_modalities:
         raise ExportError(
@@ -122,6 +140,13 @@ def use_exported(model: BaseModel, file: Union[str, Path]) -> None:
             f'{", ".join(model.available_modalities)}: test it with --available-modalities '
             f'{" ".join(exported.inputs)}, or export a file with these modalities.'
         )
+    for key, value in describe_model(model).items():
+        theirs = exported.metadata.get(key)
+        if theirs and theirs != value and (key == CLASSES or not exported.preprocesses):
+            raise ExportError(
+                f'{file} was exported with {key.split(".")[1]} {theirs}, but the config has {value}: use the config '
+                'with which it was exported.'
+            )
     model.exported = str(file)
     is_segmentor = hasattr(model, 'encode_decode')
     sizes = list(model.data_preprocessor.channels.values()) if is_segmentor else 3

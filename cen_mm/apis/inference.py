@@ -17,6 +17,7 @@ from mmengine.structures import BaseDataElement
 from ..checkpoint import have_equal_modalities
 from ..compat import config_path
 from ..segmentation import FusionSegmentor, MultimodalDataPreProcessor
+from .exported import SUFFIXES
 from .inputs import Image, InputLoader, build_test_dataset, list_inputs, lock_of, select_modalities
 
 
@@ -55,6 +56,10 @@ def init_model(
 
 
 def _load_checkpoint(model: BaseModel, path: str) -> dict:
+    if Path(path).suffix in SUFFIXES.values():
+        raise ValueError(
+            f'{path} is an exported model: run tools/test.py with it, or use_exported(init_model(CONFIG), {path!r}).'
+        )
     try:
         checkpoint = load_checkpoint(model, path, map_location='cpu', strict=True)
     except FileNotFoundError:

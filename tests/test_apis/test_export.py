@@ -15,10 +15,11 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.utils import digit_version
 from torch.utils.flop_counter import FlopCounterMode
 
-from cen_mm.apis import ExportedModel, ExportError, export_model, use_exported
+from cen_mm.apis import ExportedModel, ExportError, export_model, init_model, use_exported
 from cen_mm.apis import export as export_module
 from cen_mm.apis.baked_exchange import BakedNorm, bake_exchange
 from cen_mm.apis.exportable import AnySizeAvgPool2d, bicubic_weights
+from cen_mm.datasets.nyudv2 import NYUDepthV2Dataset
 from cen_mm.exchange import exchanging_norms
 
 ROOT = Path(__file__).parents[2]
@@ -251,7 +252,7 @@ def test_tools_export_and_test(run_tool, build, made_nyudv2, tmp_path, monkeypat
     ]
     options += ['model.neck.in_channels=[8,16]', 'model.neck.channels=8', 'model.neck.top_channels=8']
     checkpoint = tmp_path / 'model.pth'
-    meta = dict(dataset_meta=dict(classes=[str(i) for i in range(40)], palette=[[i] * 3 for i in range(40)]))
+    meta = dict(dataset_meta=NYUDepthV2Dataset.METAINFO)
     torch.save(dict(state_dict=build('RefineNet').state_dict(), meta=meta), checkpoint)
 
     def scores(file: Path, *more) -> dict:
@@ -276,6 +277,25 @@ def test_tools_export_and_test(run_tool, build, made_nyudv2, tmp_path, monkeypat
     for file in (checkpoint.with_suffix('.onnx'), checkpoint.with_suffix('.pt2')):
         assert scores(file) == pytest.approx(expected, abs=0.02)  # in %; rounding may change single pixels
     assert scores(checkpoint.with_suffix('.pt2'), '--tta') == pytest.approx(scores(checkpoint, '--tta'), abs=0.02)
+
+    mean = 'model.data_preprocessor.modalities.depth.mean=[3.0,3.0,3.0]'
+    classes = 'test_dataloader.dataset.metainfo.classes'
+    for file, option in (
+        (checkpoint.with_suffix('.pt2'), mean),
+        (checkpoint.with_suffix('.onnx'), f'{classes}=[wall]'),
+    ):
+        said = run_tool('test.py', config, file, '--work-dir', tmp_path / 'work', *options, option, fails=True)
+        key = option.split('=')[0].split('.')[-1]
+        assert f'{file.name} was exported with {key} ' in said.splitlines()[-1]
+        assert said.splitlines()[-1].endswith(': use the config with which it was exported.')
+    model = build('RefineNet')
+    use_exported(model, checkpoint.with_suffix('.onnx'))
+    with pytest.raises(ExportError, match='The model uses .*model.onnx already: build another one'):
+        use_exported(model, checkpoint.with_suffix('.pt2'))
+    with pytest.raises(
+        ValueError, match='model.onnx is an exported model: run tools/test.py with it, or use_exported'
+    ):
+        init_model(Config.fromfile(config), checkpoint.with_suffix('.onnx'), 'cpu')
 
     example = re.search(r'```python\n(import cv2.*?)```', (ROOT / 'docs/deployment.md').read_text(), re.DOTALL)[1]
     monkeypatch.chdir(made_nyudv2)
