@@ -1,0 +1,3 @@
+# A quarter of the threshold.
+_base_ = 'penalty_2e-4.py'
+model = dict(backbone=dict(threshold=5e-3))
