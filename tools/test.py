@@ -103,8 +103,6 @@ def main() -> None:
             raise SystemExit(f'--tta needs tta_model and tta_pipeline in {args.config}: add them, or remove --tta.')
         for dataset in base_datasets(cfg.test_dataloader.dataset):
             dataset.pipeline = cfg.tta_pipeline
-        # mmengine would replace the model's preprocessor, which a child config may have changed, by this variable.
-        cfg.model.setdefault('data_preprocessor', cfg.pop('data_preprocessor', None))
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
     if args.out is not None and cfg.default_hooks.visualization.type == 'cen_mm.ResultsHook':

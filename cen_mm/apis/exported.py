@@ -167,8 +167,11 @@ def use_exported(model: BaseModel, file: Union[str, Path]) -> None:
         outputs = [_as_logits(output, model.decode_head.out_channels) for output in run(inputs).values()]
         return torch.cat(outputs, dim=1)
 
+    def branches(*args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        raise ExportError(f'{file} has resized logits or classes: use inference_model instead of model.branches.')
+
     if is_segmentor:
-        model.encode_decode = encode_decode
+        model.encode_decode, model.branches = encode_decode, branches
     else:
         model.branches = run
 

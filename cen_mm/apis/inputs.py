@@ -166,6 +166,10 @@ def select_modalities(
         raise ValueError(f'There is no image for the model: give images of {known}.')
     selected = {name: images[name] for name in model.modalities if name in available_modalities}
     for name, image in selected.items():
+        if isinstance(image, np.ma.MaskedArray):
+            raise ValueError(
+                f'The image of {name} is a masked array: give .filled(VALUE) with the invalid value, or NaN.'
+            )
         if isinstance(image, np.ndarray):
             continue
         if not isinstance(image, (str, Path)):

@@ -153,7 +153,7 @@ class Modality:
         """Reads the selected channels of a file with its values and data type; see :meth:`load`."""
         reverse = bgr and self.channels is None
         image = read_image(path, backend_args, bgr=reverse, max_pixels=self.max_pixels)
-        if image.dtype.newbyteorder('=') != np.dtype(self.dtype):
+        if image.dtype.newbyteorder('=') != np.dtype(self.dtype).newbyteorder('='):
             raise BadFileError(
                 path,
                 'type',
@@ -268,11 +268,13 @@ def image_size(content: bytes) -> tuple[int, int]:
 
 
 def _decode_array(path: str, content: bytes, max_values: int) -> np.ndarray:
-    """Decodes a ``.npy`` file, or the first array of a ``.npz`` file, whose header gives a valid size."""
+    """Decodes a ``.npy`` file, or a ``.npz`` file with one array, whose header gives a valid size."""
     stream: BinaryIO = io.BytesIO(content)
     if str(path).lower().endswith('.npz'):
         archive = zipfile.ZipFile(stream)
-        stream = archive.open(archive.namelist()[0])
+        if len(names := archive.namelist()) != 1:
+            raise ValueError(f'it has {len(names)} arrays, {", ".join(names)}, instead of one')
+        stream = archive.open(names[0])
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, _ = read_header(stream)

@@ -131,6 +131,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 'load_from to start a new run with its weights.'
             )
         model = unwrapped(runner.model)
+        self._compare_classes(runner, checkpoint)
         is_start = not runner._resume and isinstance(runner._train_loop, BaseLoop)
         if not have_equal_modalities(checkpoint, model, strict=not is_start):
             names = checkpoint['meta']['modalities']
@@ -140,6 +141,23 @@ class CheckpointHook(MMEngineCheckpointHook):
             checkpoint['optimizer'] = apply_to(
                 checkpoint['optimizer'], lambda value: isinstance(value, Tensor) and value.dim() == 0, Tensor.cpu
             )
+
+    @staticmethod
+    def _compare_classes(runner: Runner, checkpoint: dict) -> None:
+        """Warns if a test or a resumed run has other classes than the checkpoint."""
+        trains = isinstance(runner._train_loop, BaseLoop)
+        loop = runner._train_loop if trains else runner._test_loop
+        theirs = checkpoint.get('meta', {}).get('dataset_meta', {}).get('classes')
+        if not theirs or not isinstance(loop, BaseLoop) or (trains and not runner._resume):
+            return
+        ours = loop.dataloader.dataset.metainfo.get('classes') or ()
+        for i, (old, new) in enumerate(zip(theirs, ours)):
+            if old != new:
+                runner.logger.warning(
+                    f'Class {i} is {old} in {runner._load_from}, but {new} in the data set: give metainfo.classes the '
+                    'order of the training, unless it was only renamed.'
+                )
+                return
 
     @staticmethod
     def _compare_schedules(runner: Runner, checkpoint: dict) -> None:

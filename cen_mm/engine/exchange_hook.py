@@ -107,7 +107,8 @@ class ExchangeHook(Hook):
 
     def _warn(self, runner: Runner, norms: dict, replaced: dict, total: np.ndarray) -> None:
         threshold = max(norm.threshold for norm in norms.values())
-        if threshold > 0 and 2 * (runner.iter + 1) >= runner.max_iters and not total.any():
+        exchanges = threshold > 0 and max(len(mask) for mask in replaced.values()) > 1
+        if exchanges and 2 * (runner.iter + 1) >= runner.max_iters and not total.any():
             is_gan = isinstance(runner.optim_wrapper, OptimWrapperDict)
             rate = 'generators.paramwise_cfg.custom_keys' if is_gan else 'paramwise_cfg.exchanging_norms'
             self._once(

@@ -1,5 +1,6 @@
 """Splitting stacked outputs into one output per branch, and the ensemble of the branches."""
 
+from keyword import iskeyword
 from typing import Optional, Sequence
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from .exchange import split_modalities
 
 ENSEMBLE = 'ensemble'
+RESERVED = (ENSEMBLE, 'data', 'self')
 FEATURE_ENSEMBLE = '_ensemble'  # its name among the modalities of layers that also run on the mean of the features
 
 
@@ -91,12 +93,12 @@ class FeatureEnsemble(Ensemble):
 
 
 def check_modalities(modalities: Sequence[str]) -> None:
-    """Raises ValueError unless the names are distinct Python identifiers other than 'ensemble' and 'data'."""
+    """Raises ValueError unless the names are distinct Python identifiers other than those in RESERVED."""
     if isinstance(modalities, str) or not modalities:
         raise ValueError(f"modalities={modalities!r} must be a list of names, such as ['rgb', 'depth'].")
     for i, name in enumerate(modalities):
-        if not str(name).isidentifier() or name in (ENSEMBLE, 'data') or name in modalities[:i]:
+        if not str(name).isidentifier() or iskeyword(name) or name in RESERVED or name in modalities[:i]:
             raise ValueError(
                 f'{name!r} is not a valid modality name in {list(modalities)}: use distinct names of letters, digits '
-                f"and underscores, other than '{ENSEMBLE}' and 'data'."
+                f'and underscores, other than {", ".join(map(repr, RESERVED))} and the keywords of Python.'
             )

@@ -116,6 +116,15 @@ def check_auxiliary_heads(heads: Iterable[nn.Module], num_maps: Optional[int]) -
             )
 
 
+def check_test_cfg(test_cfg: dict) -> None:
+    """Raises ValueError for an unknown mode of tests, or sliding windows without their sizes."""
+    mode = test_cfg.get('mode', 'whole')
+    if mode not in ('whole', 'slide'):
+        raise ValueError(f"model.test_cfg.mode={mode!r}: choose 'whole' or 'slide'.")
+    if mode == 'slide' and not ('crop_size' in test_cfg and 'stride' in test_cfg):
+        raise ValueError("model.test_cfg.mode='slide' needs crop_size=(HEIGHT, WIDTH) and stride=(HEIGHT, WIDTH).")
+
+
 def check_ignore_index(head: nn.Module, key: str) -> None:
     """Raises ValueError unless the head ignores the value of unlabeled pixels."""
     if getattr(head, 'ignore_index', IGNORE_INDEX) != IGNORE_INDEX:

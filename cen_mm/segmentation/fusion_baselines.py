@@ -88,6 +88,11 @@ class FusionSegmentor(CENSegmentor):
 
     def decode(self, maps: Sequence[Tensor]) -> Tensor:
         """Fuses the maps of the backbones and runs the neck; each output is ``(B, C_i, H_i, W_i)``."""
+        if self.fusion is not None and [x.shape[1] for x in maps] != list(self.fusion.in_channels):
+            raise ValueError(
+                f'model.fusion.in_channels={list(self.fusion.in_channels)}, but the maps of the backbone have '
+                f'{[x.shape[1] for x in maps]} channels: use these numbers.'
+            )
         fused = maps if self.fusion is None else self.fusion(maps)
         return self.neck(fused) if self.with_neck else fused
 
@@ -140,6 +145,7 @@ class _Fusion(BaseModule):
 
     def __init__(self, in_channels: Sequence[int], num_modalities: int):
         super().__init__()
+        self.in_channels = in_channels
         self.num_modalities = num_modalities
         self.stages = nn.ModuleList(self.stage(channels, num_modalities) for channels in in_channels)
 

@@ -68,7 +68,8 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
             ``model.half()``), and ``data_samples``.
 
         Raises:
-            ValueError: if a modality of the model is not in ``inputs``, or has another number of channels.
+            ValueError: if a modality of the model is not in ``inputs``, or has another number of channels, or images
+                that are tested together differ in size.
         """
         if not isinstance(data['inputs'], dict):
             raise ValueError(
@@ -88,7 +89,11 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
             sample.set_metainfo(dict(modalities=self.modalities))
             if 'gt_sem_seg' in sample:
                 sample.gt_sem_seg.data = sample.gt_sem_seg.data.long()
-        sizes = [image.shape[1:] for image in inputs]
+        sizes = [tuple(image.shape[1:]) for image in inputs]
+        if not training and self.test_cfg is None and len(set(sizes)) > 1:
+            raise ValueError(
+                f'The images of a batch have the sizes {sorted(set(sizes))}: set batch_size=1 for validation and test.'
+            )
         data = super().forward({**data, 'inputs': inputs}, training)
         for image, (height, width) in zip(data['inputs'], sizes):
             image[:, height:] = self.normalized_pad

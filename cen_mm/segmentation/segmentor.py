@@ -30,7 +30,13 @@ from ..exchange import (
 from ..exchange.available import check_no_checkpointing, is_per_modality
 from ..registry import MODELS
 from .adapter import ChannelAdapter
-from .checks import check_auxiliary_heads, check_backbone, check_decode_head, explain_unexpected_keys
+from .checks import (
+    check_auxiliary_heads,
+    check_backbone,
+    check_decode_head,
+    check_test_cfg,
+    explain_unexpected_keys,
+)
 from .losses import head_losses, keep_class_weights
 from .preprocessor import in_order, num_channels
 
@@ -105,6 +111,7 @@ class CENSegmentor(EncoderDecoder):
         self.ensemble = FeatureEnsemble(modalities) if is_of_features else Ensemble(modalities)
         num_maps = getattr(getattr(self, 'neck', None), 'num_maps', None)
         check_auxiliary_heads(self.auxiliary_heads.values(), num_maps)
+        check_test_cfg(self.test_cfg)
         for head in (self.decode_head, *self.auxiliary_heads.values()):
             keep_class_weights(head)
         for name, part in self.named_children():

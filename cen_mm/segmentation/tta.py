@@ -1,15 +1,27 @@
 """Test-time augmentation for every branch."""
 
+from typing import Optional, Union
+
 from mmengine.structures import PixelData
 from mmseg.models import SegTTAModel
 from mmseg.structures import SegDataSample
+from torch import nn
 
 from ..registry import MODELS
 
 
 @MODELS.register_module()
 class MultimodalTTAModel(SegTTAModel):
-    """Averages the predictions over scales and flips, as mmseg does, for each branch and for the ensemble."""
+    """Averages the predictions over scales and flips, as mmseg does, for each branch and for the ensemble.
+
+    Args:
+        module: config of the segmentor.
+        data_preprocessor: not used. The segmentor has its own.
+    """
+
+    def __init__(self, module: Union[dict, nn.Module], data_preprocessor: Optional[dict] = None):
+        # mmengine passes the config's variable, which would replace the preprocessor of the module.
+        super().__init__(module)
 
     def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
         """Merges the augmented predictions of every image.

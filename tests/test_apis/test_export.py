@@ -290,6 +290,8 @@ def test_tools_export_and_test(run_tool, build, made_nyudv2, tmp_path, monkeypat
         assert said.splitlines()[-1].endswith(': use the config with which it was exported.')
     model = build('RefineNet')
     use_exported(model, checkpoint.with_suffix('.onnx'))
+    with pytest.raises(ExportError, match='model.onnx has resized logits or classes: use inference_model instead of'):
+        model.branches(torch.zeros(1, 6, 64, 64))
     with pytest.raises(ExportError, match='The model uses .*model.onnx already: build another one'):
         use_exported(model, checkpoint.with_suffix('.pt2'))
     with pytest.raises(

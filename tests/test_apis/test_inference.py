@@ -148,7 +148,9 @@ ERRORS = {
     'folder': (lambda s: dict(rgb='.', depth='.'), r'\., given for rgb, does not exist or is not a file'),
     'folder in a list': (lambda s: [dict(s, rgb='.')], r'\., given for rgb, does not exist or is not a file'),
     'not an image': (lambda s: dict(s, depth=__file__), 'test_inference.py cannot be decoded .*: replace the file'),
-    'no array': (lambda s: dict(s, depth=None), 'The image of depth is a NoneType: give a path or a numpy array'),
+    'no array': (lambda s: dict(s, depth=None), 'The image of depth is a NoneType: leave it out if it is missing'),
+    'no path': (lambda s: dict(s, depth=1), 'The image of depth is a int: give a path or a numpy array'),
+    'masked array': (lambda s: dict(s, depth=np.ma.zeros((72, 96))), 'depth is a masked array: give .filled'),
     'other size': (
         lambda s: dict(s, depth=np.ones((9, 8), np.uint16)),
         'array of depth is 8x9, but .*000004.png is 96x72: align depth with rgb',

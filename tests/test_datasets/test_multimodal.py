@@ -94,6 +94,15 @@ def test_reads_every_format(root):
     (root / 'one.txt').write_text('a/0001')
     zipped = build(root, dict(events=dict(path='events/{}.npz', dtype='float32')), ann_file='one.txt')
     assert np.array_equal(zipped[0]['inputs']['events'].permute(1, 2, 0), EVENTS)
+    np.savez(root / 'events/a/0001.npz', confidence=EVENTS, events=EVENTS)
+    with pytest.raises(
+        ValueError, match=r'0001.npz cannot be decoded \(it has 2 arrays, confidence.npy, events.npy, in'
+    ):
+        zipped[0]
+    np.save(root / 'events/a/0001.npy', EVENTS.astype('>f4'))
+    for dtype in ('float32', '>f4'):
+        big = build(root, dict(events=dict(path='events/{}.npy', dtype=dtype)), ann_file='one.txt')
+        assert np.array_equal(big[0]['inputs']['events'].permute(1, 2, 0), EVENTS)
 
 
 def test_tiff_and_palette_labels(root):
@@ -150,6 +159,13 @@ def test_invalid_pixels_get_the_padding_value(root):
     cv2.imwrite(str(root / 'ther/a/0001.png'), thermal)
     moments.clear()
     modality_statistics.add_samples(build(root, modalities, indices=1, pipeline=pipeline), 0, moments)
+    cv2.imwrite(str(root / 'ther/a/0001.png'), cv2.resize(thermal, None, fx=0.5, fy=0.5))
+    small = dict(modalities['thermal'], interpolation='bilinear', resize=True, invalid=0)
+    dataset = build(root, dict(RGB, thermal=small), indices=1, pipeline=pipeline)
+    resized: dict = {}
+    modality_statistics.add_samples(dataset, 0, resized)
+    assert 0 <= resized['thermal'].low < resized['thermal'].high < 65536
+    assert resized['thermal'].valid < thermal.size
     assert moments['thermal'].zeros == (thermal == 0).sum() > modality_statistics.ZEROS * thermal.size
 
 

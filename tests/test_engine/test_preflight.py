@@ -40,6 +40,7 @@ GENERATORS = 'optim_wrapper/generators/paramwise_cfg'
 GENERATOR_KEYS = f'{GENERATORS}/custom_keys'
 CHECKPOINT = 'default_hooks/checkpoint'
 ITERATIONS = dict(type='IterBasedTrainLoop', max_iters=2)
+PLATEAU = dict(type='ReduceOnPlateauLR')
 EXCHANGE_HOOK = dict(type='cen_mm.ExchangeHook')
 REMOVE = object()
 
@@ -254,6 +255,20 @@ WRONG = {
         ({'param_scheduler/0/start_factor': 0}, 'param_scheduler.0.start_factor is 0: give a positive number'),
         ({'param_scheduler/1/eta_min_ratio': 1.03}, 'param_scheduler.1.eta_min_ratio is 1.03: give a number of at'),
         ({'model/data_preprocessor/size_divisor': 0}, 'model.data_preprocessor.size_divisor is 0: give a positive'),
+        (
+            {'model/decode_head/loss_decode/loss_name': 'ce'},
+            "has a loss with loss_name='ce', which mmengine logs but does not train: use a",
+        ),
+        ({'model/test_cfg/mode': 'slide'}, "model.test_cfg.mode='slide' needs crop_size=(HEIGHT, WIDTH) and stride="),
+        ({'model/test_cfg/mode': 'hole'}, "model.test_cfg.mode='hole': choose 'whole' or 'slide'"),
+        (
+            {'param_scheduler': [dict(PLATEAU, monitor='mIoU')]},
+            "rule is 'less', but a better mIoU is greater: set rule",
+        ),
+        (
+            {'param_scheduler': [dict(PLATEAU, monitor='mIoUU', rule='greater')]},
+            'param_scheduler.0.monitor.mIoUU is unknown: write mIoU',
+        ),
         ({'model/backbone/zero_init_residual': 'False'}, "zero_init_residual is 'False': write True or False"),
         ({f'{TRAIN}/pipeline/2/type': REMOVE}, 'train_dataloader.dataset.pipeline.2: KeyError: '),
         ({'param_scheduler/1/type': CosineAnnealingLR}, ": give its registered name, such as type='mmseg.SwinTransf"),
@@ -292,8 +307,11 @@ WRONG = {
         ),
     ],
 }
+SHARED = 'model.sparsity penalizes norms of one modality, or of all modalities together, whose channels nothing'
 DOUBTFUL = {
     'segmentation': [
+        ({'model/per_modality_norms': False}, SHARED),
+        ({'model/type': 'cen_mm.FusionSegmentor'}, SHARED),
         (
             {f'{DEPTH}/mean': [0.0] * 3, f'{DEPTH}/std': [1.0] * 3, f'{TRAIN}/modalities/depth/scale': 1000},
             'The median of depth is 1',
@@ -332,7 +350,7 @@ DOUBTFUL = {
                 'model/modalities': ['reshading'],
                 **{f'{loader}_dataloader/dataset/inputs': ['reshading'] for loader in ('train', 'val')},
             },
-            'model.sparsity penalizes the scales of one modality, which nothing replaces: set model.sparsity=None.',
+            SHARED,
         ),
         (
             {f'{GENERATOR_KEYS}/alfa': dict(lr_mult=2)},

@@ -116,6 +116,11 @@ def test_fusion_of_one_shared_backbone_has_its_maps_and_its_penalty(small, tiny_
             torch.testing.assert_close(got, want)
     samples = [SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 5, (1, 64, 64)))) for _ in inputs]
     assert torch.equal(model.loss(inputs, samples)['loss_sparsity'], cen.sparsity(cen))
+    model.fusion.in_channels = WIDTHS[:-1]
+    with pytest.raises(
+        ValueError, match=rf'fusion.in_channels=.*, but the maps of the backbone have \[{WIDTHS[0]}, .* use'
+    ):
+        model.branches(inputs)
 
 
 def test_module_that_cannot_be_copied_per_modality_raises_clear_error():

@@ -56,6 +56,7 @@ def test_labels_become_long_on_the_device():
 EVENTS = dict(mean=[0.0] * 5, std=[1.0] * 5, channels=5)
 WRONG = [
     (dict(rgb=dict(mean=[0.0] * 3)), 'mean and std are required'),
+    *(({name: RGB}, f'{name!r} is not a valid modality name') for name in ('near-ir', 'lambda', 'self')),
     (dict(rgb=dict(RGB, scale=3)), 'other keys are not allowed'),
     (dict(rgb=dict(mean=[0.0], std=[1.0])), r'modalities.rgb.mean is \[0.0\]: give a list of 3 values'),
     (dict(rgb=dict(mean=0.0, std=1.0)), 'modalities.rgb.mean is 0.0: give a list of 3 values'),
@@ -77,5 +78,8 @@ def test_wrong_inputs_raise_clear_errors():
         preprocessor(dict(inputs=[images]))
     with pytest.raises(ValueError, match=r"packs \['rgb', 'normal'\].* also has \['events'\]"):
         preprocessor(dict(inputs=dict(rgb=[images], normal=[images])))
+    sizes = dict(inputs=dict(rgb=[torch.zeros(3, 4, 4), torch.zeros(3, 4, 6)]))
+    with pytest.raises(ValueError, match=r'sizes \[\(4, 4\), \(4, 6\)\]: set batch_size=1 for validation and test'):
+        MultimodalDataPreProcessor(dict(rgb=RGB))(sizes)
     with pytest.raises(ValueError, match=r'images of events have 3 channels, but .*events is for 5: set channels=3'):
         preprocessor(dict(inputs=dict(rgb=[images], events=[images])))

@@ -121,6 +121,14 @@ def test_a_child_config(run, made_nyudv2, tmp_path):
         scores.append(read_last_scores(work_dir))
     assert scores[0] == scores[1]
     assert len(set(scores[0].values())) > 6
+    state = torch.load(work_dir / 'epoch_1.pth', weights_only=False)
+    assert state['meta']['dataset_meta']['classes'][:2] == ('wall', 'floor')
+    state['meta']['dataset_meta']['classes'] = ('floor', 'wall')
+    torch.save(state, tmp_path / 'other.pth')
+    said = run(made_nyudv2, 'test.py', config, tmp_path / 'other.pth', *options)
+    assert 'Class 0 is floor in ' in said
+    assert ' but wall in the data set: give metainfo.classes the order of the training' in said
+    assert 'Class 0' not in run(made_nyudv2, 'test.py', config, work_dir / 'epoch_1.pth', *options)
 
 
 def check_report(log: str, work_dir: Path):

@@ -63,8 +63,9 @@ class Moments:
 
 def add_samples(dataset: MultimodalDataset, workers: int, moments: dict[str, Moments]) -> None:
     """Reads all samples of a data set in parallel, with a progress bar, and adds them to the sums."""
-    dataset.modalities = {  # with a scale, 8-bit images become float32, too
-        name: replace(modality, scale=modality.scale or 1, pad_val=MISSING)
+    # With a scale, 8-bit images become float32, too. Other interpolations would mix MISSING with measurements.
+    dataset.modalities = {
+        name: replace(modality, scale=modality.scale or 1, pad_val=MISSING, interpolation='nearest')
         for name, modality in dataset.modalities.items()
     }
     loader = DataLoader(dataset, batch_size=1, num_workers=workers, collate_fn=pseudo_collate)

@@ -7,6 +7,7 @@ from typing import Any, Iterator
 from mmengine.config import Config
 from torch import nn
 
+from ...exchange import exchanging_norms
 from ..optim import all_param_groups
 from .config import optim_wrappers, param_schedulers
 from .explain import dicts
@@ -20,7 +21,7 @@ VARIABLES = dict(
 
 
 def check_classes(model: nn.Module, train: Any) -> None:
-    """Raises ValueError if a head has another number of classes or class weights than the training data set."""
+    """Raises ValueError if a head has other classes or class weights than the data set, or a loss that is not used."""
     number = len(train.metainfo.get('classes') or ())
     for name, child in model.named_children():
         heads: Any = child if isinstance(child, nn.ModuleList) else [child]
@@ -33,7 +34,13 @@ def check_classes(model: nn.Module, train: Any) -> None:
                     '(metainfo.classes): use the same number.'
                 )
             losses: Any = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
-            for weights in (getattr(loss, 'class_weight', None) for loss in losses):
+            for loss in losses:
+                if 'loss' not in loss.loss_name:
+                    raise ValueError(
+                        f'model.{name} has a loss with loss_name={loss.loss_name!r}, which mmengine logs but does not '
+                        f"train: use a name with 'loss', such as 'loss_{loss.loss_name}'."
+                    )
+                weights = getattr(loss, 'class_weight', None)
                 if weights is not None and len(weights) != number:
                     raise ValueError(
                         f'A loss of model.{name} has {len(weights)} values in class_weight, but the data set has '
@@ -171,10 +178,12 @@ def check_variables(cfg: Config) -> list[str]:
 
 
 def check_penalty(model: nn.Module) -> list[str]:
-    """Warns of a penalty on the scales of one modality, whose channels cannot be exchanged."""
-    if getattr(model, 'sparsity', None) is not None and len(getattr(model, 'modalities', ())) == 1:
+    """Warns of a penalty on norms of one modality, or of all together, whose channels nothing replaces."""
+    owners = [len(norm.modalities) for _, norm in exchanging_norms(model)]
+    if getattr(model, 'sparsity', None) is not None and owners and max(owners) == 1:
         return [
-            'model.sparsity penalizes the scales of one modality, which nothing replaces: set model.sparsity=None.'
+            'model.sparsity penalizes norms of one modality, or of all modalities together, whose channels nothing '
+            'replaces: set model.sparsity=None and exchange=None.'
         ]
     return []
 

@@ -72,6 +72,9 @@ def check_config(cfg: Config) -> None:
     for key, hook in hooks(cfg):
         check_best_score(key, hook)
         check_arguments(key, hook, HOOKS)
+    for key, scheduler in param_schedulers(cfg.get('param_scheduler')):
+        if 'ReduceOnPlateau' in str(scheduler.get('type')):
+            check_best_score(key, {'rule': 'less', **scheduler})
     for metric in _as_list(cfg.get('val_evaluator')):
         check_arguments('val_evaluator', metric, METRICS)
     check_exchange_hooks(cfg)
