@@ -69,9 +69,9 @@ def set_available_modalities(cfg: Config, names: list[str]) -> None:
 def remove_early_stopping(cfg: Config) -> None:
     """Removes the hook that mmengine refuses without a training loop."""
     hooks = cfg.get('custom_hooks') or []
-    cfg.custom_hooks = [hook for hook in hooks if 'EarlyStoppingHook' not in str(hook['type'])]
+    cfg.custom_hooks = [hook for hook in hooks if 'EarlyStoppingHook' not in str(hook)]
     for name, hook in cfg.default_hooks.items():
-        if hook and 'EarlyStoppingHook' in str(hook['type']):
+        if 'EarlyStoppingHook' in str(hook):
             cfg.default_hooks[name] = None
 
 

@@ -95,9 +95,8 @@ class MultimodalDataset(FileDataset, BaseSegDataset):
             name: Modality.from_config(name, settings, f'{kind}.modalities') for name, settings in modalities.items()
         }
         self.label = None if label is None else Modality.from_config('label', label, kind)
-        self.file_label_map = label_map
+        self.file_label_map = _read_label_map(label_map, f'{kind}.label_map')
         super().__init__(ann_file=ann_file, filter_cfg=filter_cfg, **kwargs)
-        _check_label_map(label_map, f'{kind}.label_map')
         if set(self.modalities) != {'rgb'}:
             check_pipeline(self.pipeline.transforms)
 
@@ -162,12 +161,13 @@ class MultimodalDataset(FileDataset, BaseSegDataset):
         )
 
 
-def _check_label_map(label_map: Optional[dict[int, int]], key: str) -> None:
-    """Raises ValueError unless all keys and values are 8-bit numbers."""
+def _read_label_map(label_map: Optional[dict], key: str) -> Optional[dict[int, int]]:
+    """Converts keys and values, which are strings in a JSON config, or raises ValueError unless they fit in 8 bits."""
     if label_map is None:
-        return
+        return None
     if not isinstance(label_map, dict):
         raise ValueError(f'{key} is {label_map!r}: give a dict with the class of each value in the label files.')
     for pair in label_map.items():
-        if not all(isinstance(value, int) and 0 <= value <= 255 for value in pair):
+        if not all(str(value).isdigit() and int(value) <= 255 for value in pair):
             raise ValueError(f'{key} has {pair[0]!r}: {pair[1]!r}: values and classes are numbers from 0 to 255.')
+    return {int(value): int(index) for value, index in label_map.items()}

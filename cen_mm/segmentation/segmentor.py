@@ -30,13 +30,7 @@ from ..exchange import (
 from ..exchange.available import check_no_checkpointing, is_per_modality
 from ..registry import MODELS
 from .adapter import ChannelAdapter
-from .checks import (
-    check_auxiliary_heads,
-    check_backbone,
-    check_decode_head,
-    check_test_cfg,
-    explain_unexpected_keys,
-)
+from .checks import check_auxiliary_heads, check_backbone, check_decode_head, check_test_cfg, explain_unexpected_keys
 from .losses import head_losses, keep_class_weights
 from .preprocessor import in_order, num_channels
 
@@ -73,9 +67,9 @@ class CENSegmentor(EncoderDecoder):
 
     Raises:
         ValueError: for a backbone without ``modalities``, a head that cannot run on each branch, an ``ignore_index``
-            other than 255, an auxiliary head of a map that the neck does not have, unknown available modalities, a
-            ``per_modality_convs`` that matches no layer, a negative ``branch_loss_weight``, a ``modality_dropout``
-            outside [0, 1], or together with activation checkpointing.
+            other than 255, an auxiliary head of a map that the neck does not have, sliding windows without sizes,
+            unknown available modalities, a ``per_modality_convs`` that matches no layer, a negative
+            ``branch_loss_weight``, a ``modality_dropout`` outside [0, 1], or together with activation checkpointing.
         TypeError: if a part has keys that its class does not take.
     """
 
@@ -111,7 +105,7 @@ class CENSegmentor(EncoderDecoder):
         self.ensemble = FeatureEnsemble(modalities) if is_of_features else Ensemble(modalities)
         num_maps = getattr(getattr(self, 'neck', None), 'num_maps', None)
         check_auxiliary_heads(self.auxiliary_heads.values(), num_maps)
-        check_test_cfg(self.test_cfg)
+        check_test_cfg(self.test_cfg or {})
         for head in (self.decode_head, *self.auxiliary_heads.values()):
             keep_class_weights(head)
         for name, part in self.named_children():

@@ -192,7 +192,7 @@ def test_label_values_and_channels(root):
     colors = np.stack([LABEL, 255 - LABEL, LABEL, LABEL], -1)  # blue, green, red, alpha
     cv2.imwrite(str(root / 'labels/a/0001.png'), colors)
     first = dict(path='labels/{}.png', channels=[1])
-    dataset = build(root, label=first, label_map={255: 3, 254: 0})
+    dataset = build(root, label=first, label_map={255: 3, '254': 0})  # JSON has no numbers as keys
     label = dataset[0]['data_samples'].gt_sem_seg.data[0].numpy()
     assert np.array_equal(label == 3, LABEL == 0)
     assert np.array_equal(label == 0, LABEL == 1)

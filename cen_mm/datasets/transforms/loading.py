@@ -130,7 +130,7 @@ class LoadLabels(BaseTransform):
         if results.get('file_label_map') is not None:
             table = np.full(256, 255, np.uint8)
             for value, index in results['file_label_map'].items():
-                table[int(value)] = index
+                table[value] = index
             label = table[label]
         label = np.where(label == results.get('ignore_index', 255), np.uint8(255), label)
         if results.get('reduce_zero_label'):

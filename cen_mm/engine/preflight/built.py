@@ -167,7 +167,8 @@ def check_sizes(cfg: dict) -> list[str]:
 
 def check_variables(cfg: Config) -> list[str]:
     """Warns of a variable that the config file sets for nothing, as in :func:`check_sizes`."""
-    tree = ast.parse(Path(cfg.filename).read_text()) if cfg.filename else ast.Module([], [])
+    is_python = str(cfg.filename).endswith('.py')
+    tree = ast.parse(Path(cfg.filename).read_text('utf-8') if is_python else '')
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     written, read = ({node.id for node in names if isinstance(node.ctx, kind)} for kind in (ast.Store, ast.Load))
     return [

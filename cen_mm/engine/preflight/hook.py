@@ -90,9 +90,7 @@ class PreflightHook(Hook):
             table.draw_groups(runner.optim_wrapper),
             *table.describe_run(runner, samples[0][0]),
         ]
-        names = dataset.metainfo.get('modalities') or getattr(
-            dataset, 'modalities', ()
-        )  # of translation, segmentation
+        names = dataset.metainfo.get('modalities') or getattr(dataset, 'modalities', ())
         if unused := [name for name in names if name not in images]:
             lines.append(
                 f'the model does not use {", ".join(unused)} of the data set: it is not in '
