@@ -159,6 +159,7 @@ def test_invalid_pixels_get_the_padding_value(root):
     cv2.imwrite(str(root / 'ther/a/0001.png'), thermal)
     moments.clear()
     modality_statistics.add_samples(build(root, modalities, indices=1, pipeline=pipeline), 0, moments)
+    assert moments['thermal'].zeros == (thermal == 0).sum() > modality_statistics.ZEROS * thermal.size
     cv2.imwrite(str(root / 'ther/a/0001.png'), cv2.resize(thermal, None, fx=0.5, fy=0.5))
     small = dict(modalities['thermal'], interpolation='bilinear', resize=True, invalid=0)
     dataset = build(root, dict(RGB, thermal=small), indices=1, pipeline=pipeline)
@@ -166,7 +167,6 @@ def test_invalid_pixels_get_the_padding_value(root):
     modality_statistics.add_samples(dataset, 0, resized)
     assert 0 <= resized['thermal'].low < resized['thermal'].high < 65536
     assert resized['thermal'].valid < thermal.size
-    assert moments['thermal'].zeros == (thermal == 0).sum() > modality_statistics.ZEROS * thermal.size
 
 
 def test_another_size_is_resized_only_on_request(root):

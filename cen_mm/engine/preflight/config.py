@@ -72,9 +72,8 @@ def check_config(cfg: Config) -> None:
     for key, hook in hooks(cfg):
         check_best_score(key, hook)
         check_arguments(key, hook, HOOKS)
-    for key, scheduler in param_schedulers(cfg.get('param_scheduler')):
-        if 'ReduceOnPlateau' in str(scheduler.get('type')):
-            check_best_score(key, {'rule': 'less', **scheduler})
+    for key, scheduler in plateau_schedulers(cfg):
+        check_best_score(key, scheduler)
     for metric in _as_list(cfg.get('val_evaluator')):
         check_arguments('val_evaluator', metric, METRICS)
     check_exchange_hooks(cfg)
@@ -201,6 +200,13 @@ def check_value(key: str, value: Any) -> None:
         raise ValueError(f'{key} is {value!r}: give a {"positive number" if positive else "number of at least 0"}.')
     if AT_MOST_ONE.fullmatch(name) and value > 1:
         raise ValueError(f'{key} is {value!r}: give a number of at most 1.')
+
+
+def plateau_schedulers(cfg: Config) -> Iterator[tuple[str, dict]]:
+    """Yields the path of each scheduler that follows a score, and its config with mmengine's default values."""
+    for key, scheduler in param_schedulers(cfg.get('param_scheduler')):
+        if 'ReduceOnPlateau' in str(scheduler.get('type')):
+            yield key, {'monitor': 'loss', 'rule': 'less', **scheduler}
 
 
 def check_best_score(key: str, hook: dict) -> None:

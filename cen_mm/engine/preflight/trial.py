@@ -14,7 +14,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from .config import check_names, param_schedulers
+from .config import check_names, plateau_schedulers
 from .explain import describe
 
 CPU_SIZE = 256  # largest height and width of images on the CPU, where a forward pass may take many seconds
@@ -91,7 +91,7 @@ def try_validation(runner: Runner, model: BaseModel, samples: list[dict]) -> Non
     evaluator = runner.val_evaluator
     scores: list[str] = []
     try:
-        size = runner.val_dataloader.batch_size
+        size = runner.val_dataloader.batch_size or 1  # None with a batch sampler
         for start in range(0, len(samples), size):
             data = _batch(samples[start : start + size], runner.val_dataloader, model)
             evaluator.process(model.val_step(data), data)
@@ -107,9 +107,8 @@ def try_validation(runner: Runner, model: BaseModel, samples: list[dict]) -> Non
         raise ValueError(
             f'Two metrics of val_evaluator have the score {twice[0]}: set another prefix for one of them.'
         )
-    for key, scheduler in param_schedulers(runner.cfg.get('param_scheduler')):
-        if 'ReduceOnPlateau' in str(scheduler.get('type')):
-            check_names(f'{key}.monitor', dict.fromkeys([scheduler.get('monitor', 'loss')]), set(scores))
+    for key, scheduler in plateau_schedulers(runner.cfg):
+        check_names(f'{key}.monitor', dict.fromkeys([scheduler['monitor']]), set(scores))
     for hook in runner.hooks:
         for key in ('save_best', 'monitor'):
             names = getattr(hook, key, None) or ()
