@@ -27,7 +27,7 @@ def test_config_builds(path, config):
         for transform in loader.dataset.pipeline:
             assert TRANSFORMS.build(transform)
     assert VISUALIZERS.build(dict(cfg.visualizer, name=f'visualizer of {path.stem}', vis_backends=None))
-    for hook in (*cfg.default_hooks.values(), *cfg.custom_hooks):
+    for hook in cfg.default_hooks.values():
         assert HOOKS.build(hook)
     assert METRICS.build(cfg.val_evaluator)
     assert MODELS.build(dict(cfg.tta_model, module=model))

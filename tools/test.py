@@ -70,9 +70,8 @@ def remove_early_stopping(cfg: Config) -> None:
     """Removes the hook that mmengine refuses without a training loop."""
     hooks = cfg.get('custom_hooks') or []
     cfg.custom_hooks = [hook for hook in hooks if 'EarlyStoppingHook' not in str(hook)]
-    for name, hook in cfg.default_hooks.items():
-        if 'EarlyStoppingHook' in str(hook):
-            cfg.default_hooks[name] = None
+    for name in [name for name, hook in cfg.default_hooks.items() if 'EarlyStoppingHook' in str(hook)]:
+        del cfg.default_hooks[name]
 
 
 def write_details(runner: Runner, cfg: Config, args: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Iterable, Optional, Sequence
 
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -18,6 +19,7 @@ from ..registry import HOOKS
 
 # Warnings of mmengine about its own code, which users cannot change.
 OWN_WARNINGS = ('The prefix is not set in metric class', '"FileClient" will be deprecated', '"HardDiskBackend" is the')
+DEFAULT_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}  # of mmengine
 # Packages whose messages are details. What other code logs is the user's own, and is shown.
 PACKAGES = {'mmengine', 'mmcv', 'mmseg', 'mmagic', 'mmpretrain', 'cen_mm'}
 
@@ -32,7 +34,14 @@ def is_for_console(record: logging.LogRecord) -> bool:
 
 
 class CommandRunner(Runner):
-    """mmengine's runner, which keeps the config of a training run when a test has the same work directory."""
+    """mmengine's runner, which keeps the config of a training run when a test has the same work directory.
+
+    As mmengine's own default hooks, those of a config are removed by None: ``default_hooks=dict(exchange=None)``.
+    """
+
+    def register_default_hooks(self, hooks: Optional[dict] = None) -> None:
+        kept = {name: hook for name, hook in (hooks or {}).items() if hook is not None or name in DEFAULT_HOOKS}
+        super().register_default_hooks(kept)
 
     def dump_config(self) -> None:
         if self._train_dataloader is not None or not list(Path(self.work_dir).glob('*.py')):
@@ -99,7 +108,11 @@ class ConsoleHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         dataset, batch_size = runner.train_dataloader.dataset, runner.train_dataloader.batch_size
-        self._print(f'training on {len(dataset)} samples in batches of {batch_size}, log: {_log_file(runner)}')
+        device = next(runner.model.parameters()).device
+        device_name = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type.upper()
+        self._print(
+            f'training on {len(dataset)} samples in batches of {batch_size} ({device_name}), log: {_log_file(runner)}'
+        )
         if runner.iter > 0:
             self._print(f'resumed at epoch {runner.epoch}, iteration {runner.iter}')
 

@@ -21,5 +21,5 @@ default_hooks = dict(
     preflight=dict(type='cen_mm.PreflightHook'),  # checks the run before the first step
     finite_loss=dict(type='cen_mm.FiniteLossHook'),  # stops after NaN
     interrupt=dict(type='cen_mm.InterruptHook'),  # SIGTERM and Ctrl-C save a checkpoint
+    exchange=dict(type='cen_mm.ExchangeHook'),  # logs and plots how many channels are replaced
 )
-custom_hooks = [dict(type='cen_mm.ExchangeHook')]

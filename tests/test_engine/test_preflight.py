@@ -17,17 +17,22 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.optim import CosineAnnealingLR
 from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import Runner
+from mmengine.structures import PixelData
 from mmseg.models.losses.dice_loss import dice_loss
+from mmseg.structures import SegDataSample
 from torch import nn
 
 from cen_mm.datasets.nyudv2 import NYUDepthV2Dataset
 from cen_mm.engine import PreflightHook, exchange_hook
+from cen_mm.engine.preflight import trial
 from cen_mm.engine.preflight.built import pretrained_weights
 from cen_mm.engine.preflight.explain import describe
+from cen_mm.segmentation import MultimodalDataPreProcessor
 
 ROOT = Path(__file__).parents[2]
 TASKS = {'segmentation': 'cen_refinenet_r18_rooms', 'translation': 'cen_unet_shade-texture2rgb_rooms'}
@@ -41,7 +46,6 @@ GENERATOR_KEYS = f'{GENERATORS}/custom_keys'
 CHECKPOINT = 'default_hooks/checkpoint'
 ITERATIONS = dict(type='IterBasedTrainLoop', max_iters=2)
 PLATEAU = dict(type='ReduceOnPlateauLR')
-EXCHANGE_HOOK = dict(type='cen_mm.ExchangeHook')
 REMOVE = object()
 
 
@@ -102,7 +106,7 @@ def make(data, tmp_path):
             loader.dataset.data_root = str(data[task])
         cfg.train_cfg.update(max_epochs=1, val_interval=1)
         cfg.visualizer.vis_backends = []
-        cfg.custom_hooks = [*cfg.custom_hooks, dict(type='RandomNumbers')]
+        cfg.custom_hooks = [dict(type='RandomNumbers')]
         for key in ('test_dataloader', 'test_cfg', 'test_evaluator', 'tta_pipeline', 'tta_model'):
             cfg.pop(key, None)
         cfg.update(work_dir=str(tmp_path / 'work'), sync_bn=None)
@@ -212,6 +216,11 @@ WRONG = {
         ({'model/backbone/threshold': INF}, 'model.backbone.threshold is inf: give a finite number'),
         # parts that do not fit together: found by the trial
         ({'model/decode_head/in_channels': 5}, 'model cannot be trained on samples of train_dataloader: RuntimeError'),
+        ({'train_dataloader/batch_size': 1}, 'in training, but train_dataloader.batch_size is 1: increase it'),
+        (
+            {'train_dataloader/batch_size': 3, 'train_dataloader/drop_last': False},
+            'but the last batch of an epoch has one (4 samples): set train_dataloader.drop_last=True',
+        ),
         ({f'{VAL}/label': None}, 'Samples of val_dataloader cannot be evaluated: '),
         ({'model/neck/in_channels': 7}, 'model.neck: TypeError: '),
         ({f'{CHECKPOINT}/save_best': 'mIoUs'}, 'CheckpointHook.save_best.mIoUs is unknown: write mIoU'),
@@ -221,8 +230,8 @@ WRONG = {
         ),
         # hooks and intervals
         ({f'{CHECKPOINT}/rule': 'less'}, "default_hooks.checkpoint.rule is 'less', but a better mIoU is greater"),
-        ({'custom_hooks': [EXCHANGE_HOOK] * 2}, 'custom_hooks.0 and custom_hooks.1 are both an ExchangeHook'),
-        ({'custom_hooks': [dict(EXCHANGE_HOOK, interval=0)]}, 'custom_hooks.0.interval is 0: give a positive number'),
+        ({'custom_hooks': [dict(type='cen_mm.ExchangeHook')]}, 'default_hooks.exchange and custom_hooks.0 are both'),
+        ({'default_hooks/exchange/interval': 0}, 'default_hooks.exchange.interval is 0: give a positive number'),
         ({f'{CHECKPOINT}/interval': -5}, 'default_hooks.checkpoint.interval is -5: give a positive number'),
         ({'default_hooks/logger/interval': 0}, 'default_hooks.logger.interval is 0: give a positive number'),
         ({'train_cfg/val_interval': 0}, 'train_cfg.val_interval is 0: give a positive number'),
@@ -241,6 +250,7 @@ WRONG = {
         ({'train_dataloader/batch_size': REMOVE}, 'train_dataloader has no batch_size'),
         ({'val_dataloader/sampler': REMOVE}, 'val_dataloader has no sampler'),
         ({'train_dataloader/sampler': REMOVE}, 'train_dataloader has no sampler'),
+        ({'train_dataloader/batch_sampler': dict(type='BatchSampler')}, 'train_dataloader.batch_sampler is not supp'),
         ({'train_dataloader/sampler/type': 'InfiniteSampler'}, 'so an epoch would never end: use type='),
         ({'train_dataloader/sampler/shuffle': 'False'}, "train_dataloader.sampler.shuffle is 'False': write True or"),
         (
@@ -275,7 +285,7 @@ WRONG = {
         ({'model': REMOVE}, 'model is None: training needs a value of type dict'),
     ],
     'translation': [
-        ({f'{TRAIN}/inputs': ['rgb', 'edge_texture']}, "train_dataloader.dataset.target 'rgb' is also an input"),
+        ({f'{TRAIN}/inputs': ['rgb', 'edge_texture']}, "TaskonomyDataset.target 'rgb' is also an input"),
         ({f'{VAL}/target': 'normal'}, 'train_dataloader has target=rgb, but val_dataloader has normal'),
         ({'model/loss_config': dict(pixel_loss_wait=1)}, 'but its only key is pixel_loss_weight'),
         (
@@ -395,11 +405,28 @@ def test_results_do_not_depend_on_the_check(train, make, task):
     assert len(set(records[0])) > 20
 
 
+def test_trial_takes_the_same_part_of_images_and_labels():
+    """Images of different sizes may become equal by it, and labels are padded as much as their images."""
+    samples = [
+        dict(
+            inputs=dict(rgb=torch.zeros(3, *size, dtype=torch.uint8), depth=torch.zeros(1, *size)),
+            data_samples=SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, *size, dtype=torch.uint8))),
+        )
+        for size in ((300, 400), (280, 500), (200, 300))
+    ]
+    batch = trial._batch(samples, Namespace(collate_fn=pseudo_collate), nn.Linear(1, 1), with_labels=True)
+    values = dict(mean=[0.0] * 3, std=[1.0] * 3)
+    preprocessor = MultimodalDataPreProcessor(dict(rgb=values, depth=values), size_divisor=64)
+    batch = preprocessor(batch, training=True)
+    assert batch['inputs'].shape == (3, 6, 256, 256)
+    assert [sample.gt_sem_seg.shape for sample in batch['data_samples']] == [(256, 256)] * 3
+
+
 def test_table_shows_what_is_trained(run_tool, make, data, tmp_path):
     """All numbers are those of the files: without crop and flip, and with every image."""
     cfg = make('segmentation', {f'{TRAIN}/pipeline/3/crop_size': (60, 80), f'{TRAIN}/pipeline/2/prob': 0.0})
     cfg.optim_wrapper.accumulative_counts = 3
-    cfg.custom_hooks = [EXCHANGE_HOOK]
+    cfg.custom_hooks = []
     cfg.dump(tmp_path / 'config.py')
     log = run_tool('train.py', tmp_path / 'config.py', '--check', '--work-dir', tmp_path / 'work')
     assert 'Epoch(train)' not in log

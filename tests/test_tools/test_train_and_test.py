@@ -100,7 +100,8 @@ _base_ = {config!r}
 data_preprocessor = dict(modalities=dict(depth=dict(mean=[9] * 3)))
 train_pipeline = []
 model = dict(data_preprocessor=dict(modalities=dict(depth=dict(mean=[2.5] * 3))))
-custom_hooks = [*_base_.custom_hooks, dict(type='EarlyStoppingHook', monitor='mIoU')]
+custom_hooks = [dict(type='EarlyStoppingHook', monitor='mIoU')]
+default_hooks = dict(early_stopping=dict(type='EarlyStoppingHook', monitor='aAcc'), exchange=None)
 tta_pipeline = _base_.tta_pipeline
 tta_pipeline[-1].transforms = [[dict(type='cen_mm.RandomFlip', prob=0.0)], [dict(type='cen_mm.PackModalities')]]
 """
@@ -372,6 +373,11 @@ def test_plot_schedule_writes_an_image(run, made_nyudv2, tmp_path):
     (tmp_path / 'child.py').write_text(f'_base_ = {str(CONFIG)!r}\n{child}')
     log = run(made_nyudv2, 'analysis_tools/plot_schedule.py', tmp_path / 'child.py', image)
     assert 'backbone (32): 0.008 to 0, between 0 and 0.008' in log
+    if importlib.util.find_spec('mmagic'):
+        gan = ROOT / 'configs/cen_unet_shade-texture2rgb_rooms.py'
+        log = run(made_nyudv2, 'analysis_tools/plot_schedule.py', gan, image, '--epoch-length', 2)
+        assert 'generators (' in log
+        assert 'discriminators (' in log
 
 
 def test_get_flops_counts_parameters_and_operations(run, made_nyudv2):

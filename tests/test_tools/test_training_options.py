@@ -39,7 +39,7 @@ def test_ema_accumulation_and_tensorboard(train):
     """The averaged weights are between the initial and the final ones; 2 x 2 images are one step of the optimizer."""
     _, work_dir = train("""
 train_cfg = dict(max_epochs=2, val_interval=2)
-custom_hooks = [dict(type='EMAHook', momentum=0.5), dict(type='cen_mm.ExchangeHook')]
+custom_hooks = [dict(type='EMAHook', momentum=0.5)]
 optim_wrapper = dict(accumulative_counts=2)
 """)
     checkpoint = torch.load(work_dir / 'epoch_2.pth', weights_only=True)

@@ -24,7 +24,7 @@ OPTIONAL: dict[str, Any] = {
 KEYS = {
     'default_hooks': (
         'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization',
-        'preflight', 'finite_loss', 'interrupt',
+        'preflight', 'finite_loss', 'interrupt', 'exchange',
     ),
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
     'dist_cfg': ('backend', 'timeout'),
@@ -163,12 +163,17 @@ def check_loaders(cfg: Config) -> None:
         for key in ('dataset', 'sampler', 'batch_sampler'):
             if isinstance(loader.get(key, {}), str) or (key == 'dataset' and loader and key not in loader):
                 raise ValueError(f'{name}.{key} is {loader.get(key)!r}: give a dict with its type.')
-        if loader and not (loader.get('sampler') or loader.get('batch_sampler')):
+        if loader and not loader.get('sampler'):
             shuffle, reason = name[0] == 't', 'are not shuffled, or not distributed over several processes'
             raise ValueError(
                 f"{name} has no sampler, so samples {reason}: set sampler=dict(type='DefaultSampler', "
                 f'shuffle={shuffle}).'
             )
+    if cfg.train_dataloader.get('batch_sampler'):
+        raise ValueError(
+            'train_dataloader.batch_sampler is not supported, because a run with it could not be resumed in the '
+            'middle of an epoch: remove it, and set batch_size and drop_last.'
+        )
     sampler = str((cfg.train_dataloader.get('sampler') or {}).get('type'))
     if sampler.endswith('InfiniteSampler') and 'max_iters' not in cfg.train_cfg:
         raise ValueError(

@@ -8,12 +8,15 @@ from typing import Any, Iterator
 
 import numpy as np
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...exchange import ExchangeNorm
 from .config import check_names, plateau_schedulers
 from .explain import describe
 
@@ -61,23 +64,62 @@ def try_training(runner: Runner, model: BaseModel, samples: list[dict]) -> None:
     The model is in eval mode, so that no statistics of a norm change.
 
     Raises:
-        ValueError: if a loss cannot be computed, or is not finite.
+        ValueError: if a loss cannot be computed, or is not finite, or a batch norm after global pooling would get a
+            batch of one sample.
     """
     if type(model).train_step.__module__.split('.')[0] not in ('mmengine', 'cen_mm'):
         return  # it may update parameters by other ways than the wrapper
     wrapper: Any = NoUpdate()
     if isinstance(runner.optim_wrapper, OptimWrapperDict):
         wrapper = OptimWrapperDict(**{name: NoUpdate() for name in runner.optim_wrapper.keys()})  # noqa: SIM118
-    model.eval()
     try:
-        losses = model.train_step(_batch(samples, runner.train_dataloader, model), wrapper)
+        with _single_pixel_norms(model) as norms:
+            losses = model.train_step(_batch(samples, runner.train_dataloader, model, with_labels=True), wrapper)
     except Exception as error:
         raise ValueError(f'The model cannot be trained on samples of train_dataloader: {describe(error)}') from error
+    if norms and (problem := _single_sample(runner.train_dataloader)):
+        raise ValueError(
+            f'model.{norms[0]} normalizes maps of one pixel, which needs at least two samples in training, but '
+            f'{problem}.'
+        )
     for name, value in losses.items():
         if not torch.as_tensor(value).isfinite().all():
             raise ValueError(
                 f'{name} is {value} before the first step: check the images in the table, and the losses.'
             )
+
+
+@contextmanager
+def _single_pixel_norms(model: nn.Module) -> Iterator[list[str]]:
+    """Sets eval mode, and yields the names of batch norms that learn statistics and get maps of one pixel."""
+    names: list[str] = []
+    handles = []
+    for name, module in model.train().named_modules():  # norms that are frozen stay in eval mode
+        norm: Any = module.norms[0] if isinstance(module, ExchangeNorm) else module
+        if isinstance(norm, _BatchNorm) and norm.training and not isinstance(norm, nn.SyncBatchNorm):
+
+            def note(_: nn.Module, inputs: tuple[Tensor], name: str = name) -> None:
+                if inputs[0][0, 0].numel() == 1:
+                    names.append(name)
+
+            handles.append(module.register_forward_pre_hook(note))
+    model.eval()
+    try:
+        yield names
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _single_sample(loader: Any) -> str:
+    """Says which batch of a loader has one sample, and how to change it; empty if none has."""
+    if loader.batch_size == 1:
+        return 'train_dataloader.batch_size is 1: increase it'
+    count = len(loader.sampler)
+    endless = isinstance(loader.sampler, InfiniteSampler)
+    if loader.batch_size and not endless and not loader.drop_last and count % loader.batch_size == 1:
+        return f'the last batch of an epoch has one ({count} samples): set train_dataloader.drop_last=True'
+    return ''
 
 
 @torch.no_grad()
@@ -116,10 +158,16 @@ def try_validation(runner: Runner, model: BaseModel, samples: list[dict]) -> Non
             check_names(f'{type(hook).__name__}.{key}', wanted, {'auto', *scores})
 
 
-def _batch(samples: list[dict], loader: Any, model: nn.Module) -> dict:
-    """Collates copies of samples; on the CPU, large images of segmentation are cropped to save time."""
+def _batch(samples: list[dict], loader: Any, model: nn.Module, with_labels: bool = False) -> dict:
+    """Collates copies of samples; on the CPU, large images of segmentation are cropped to save time.
+
+    The labels are cropped for training only: predictions are resized to the original size before they are evaluated.
+    """
     samples = copy.deepcopy(samples)
+    part = slice(CPU_SIZE)
     for sample in samples:
         if isinstance(sample['inputs'], dict) and not next(model.parameters()).is_cuda:
-            sample['inputs'] = {name: x[:, :CPU_SIZE, :CPU_SIZE] for name, x in sample['inputs'].items()}
+            sample['inputs'] = {name: x[:, part, part] for name, x in sample['inputs'].items()}
+            for name, pixels in sample['data_samples'].items() if with_labels else ():
+                setattr(sample['data_samples'], name, pixels[part, part])
     return loader.collate_fn(samples)
