@@ -29,9 +29,9 @@ demo-run:
 test: .venv/installed
 	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
+# The table is also measured if a test fails.
 gpu: .venv/installed
-	$(BIN)/python -m pytest -m gpu
-	$(BIN)/python tools/benchmarks/gpu_table.py
+	$(BIN)/python -m pytest -m gpu; status=$$?; $(BIN)/python tools/benchmarks/gpu_table.py && exit $$status
 
 lint: .venv/installed
 	$(BIN)/ruff check $(SOURCES)

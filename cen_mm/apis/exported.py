@@ -43,21 +43,23 @@ class ExportedModel:
     """Runs a file written by :func:`~cen_mm.apis.export_model`.
 
     Args:
-        file: ``.onnx`` file, run by ONNX Runtime on the best device that it supports, or ``.pt2`` file, run by PyTorch
-            on the CPU.
+        file: ``.onnx`` file, run by ONNX Runtime, or ``.pt2`` file, run by PyTorch on the CPU.
+        device: where ONNX Runtime runs. ``'cuda'``: on torch's current GPU if ONNX Runtime supports it.
 
     Raises:
         ExportError: if the file does not exist or cannot be loaded, or a package is missing.
     """
 
-    def __init__(self, file: Union[str, Path]):
+    def __init__(self, file: Union[str, Path], device: str = 'cpu'):
         check_installed(file, 'onnxruntime')
         if not Path(file).is_file():
             raise ExportError(f'The exported model {file} does not exist: write it with tools/deployment/export.py.')
-        load = _load_onnx if Path(file).suffix == '.onnx' else _load_program
+        is_onnx = Path(file).suffix == '.onnx'
         try:
             # Type and number of channels of each input, metadata, and the function that runs the network
-            self.inputs, self.metadata, self._run = load(str(file))
+            self.inputs, self.metadata, self._run = (
+                _load_onnx(str(file), device) if is_onnx else _load_program(str(file))
+            )
         except Exception as error:  # both libraries raise many types
             raise ExportError(f'{file} cannot be loaded ({first_line(error)}): export the model again.') from error
         self.preprocesses = self.metadata[PREPROCESSING] == 'inside'
@@ -67,16 +69,15 @@ class ExportedModel:
         return self._run({name: images[name].cpu() for name in self.inputs})
 
 
-def _load_onnx(file: str) -> tuple[dict, Any, Any]:
+def _load_onnx(file: str, device: str) -> tuple[dict, Any, Any]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()  # by default, every process uses all cores
-    # AzureExecutionProvider calls a remote service, and is first in the list of onnxruntime for CPUs.
-    providers = [name for name in onnxruntime.get_available_providers() if name != 'AzureExecutionProvider']
-    if torch.cuda.is_available():  # by default, the processes of a distributed test would share the first GPU
-        device = dict(device_id=torch.cuda.current_device())
-        providers = [(name, device) if name == 'CUDAExecutionProvider' else name for name in providers]
+    providers: list = ['CPUExecutionProvider']
+    if device == 'cuda' and 'CUDAExecutionProvider' in onnxruntime.get_available_providers():
+        # By default, the processes of a distributed test would share the first GPU, and convolutions use TF32.
+        providers.insert(0, ('CUDAExecutionProvider', dict(device_id=torch.cuda.current_device(), use_tf32=0)))
     session = onnxruntime.InferenceSession(file, options, providers=providers)
     print_log(f'{file} runs in ONNX Runtime with {session.get_providers()[0]}', 'current')
     types = {'tensor(uint8)': torch.uint8, 'tensor(float)': torch.float32}
@@ -133,7 +134,7 @@ def use_exported(model: BaseModel, file: Union[str, Path]) -> None:
     """
     if hasattr(model, 'exported'):
         raise ExportError(f'The model uses {model.exported} already: build another one with init_model.')
-    exported = ExportedModel(file)
+    exported = ExportedModel(file, next(model.parameters()).device.type)
     if tuple(exported.inputs) != model.available_modalities:
         raise ExportError(
             f'{file} has the inputs {", ".join(exported.inputs)}, but the modalities of the model are '

@@ -3,10 +3,12 @@
 import math
 from typing import Any, Optional
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
+from .optim import all_wrappers
 from .samples import files_of
 
 
@@ -42,8 +44,14 @@ class FiniteLossHook(Hook):
             files = [file for sample in data_batch['data_samples'] for file in files_of(sample)]
             self._first = f'iteration {runner.iter + 1} ({", ".join(files)})'
         if self._in_a_row >= self.patience:
+            wrappers = all_wrappers(runner.optim_wrapper).values()
+            in_float16 = any(getattr(each, 'cast_dtype', torch.bfloat16) in (None, torch.float16) for each in wrappers)
             raise FloatingPointError(
                 f'Training stops because the loss was NaN or infinite in {self.patience} iterations in a row; '
                 f'earlier checkpoints are intact. Check the files of the first, {self._first}, resume with '
-                'optim_wrapper.clip_grad, or start a new run with a lower learning rate.'
+                + (
+                    '--amp-dtype bfloat16 or without --amp, because float16 overflows above 65504, or with '
+                    * in_float16
+                )
+                + 'optim_wrapper.clip_grad, or start a new run with a lower learning rate.'
             )

@@ -49,7 +49,7 @@ class MultimodalIoUMetric(IoUMetric):
         super().__init__(ignore_index=ignore_index, **kwargs)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Computes the areas of intersection and union of every branch, for each image of the batch."""
+        """Counts the pixels of every pair of classes, for each branch and image of the batch."""
         unlabeled = [sample.get('img_path') for sample in data_samples if 'gt_sem_seg' not in sample]
         if unlabeled and not self.format_only:
             raise ValueError(
@@ -68,34 +68,40 @@ class MultimodalIoUMetric(IoUMetric):
         num_classes = len(self.dataset_meta['classes'])
         for i, sample in enumerate(data_samples, start=len(self.results) - len(data_samples)):
             predictions = sample['pred_sem_seg']
-            areas = {ENSEMBLE: self.results[i]}
-            confusion = self._confusion(predictions['data'], sample['gt_sem_seg']['data'], num_classes)
-            for name in filter(predictions.__contains__, sample['modalities']):
-                prediction = predictions[name]
-                label = sample['gt_sem_seg']['data'].to(prediction)
-                areas[name] = self.intersect_and_union(prediction, label, num_classes, self.ignore_index)
-            self.results[i] = dict(name=sample.get('img_path'), areas=areas, confusion=confusion)
+            label = sample['gt_sem_seg']['data'].to(predictions['data'])
+            confusion = {
+                name: self.intersect_and_union(predictions[name], label, num_classes, self.ignore_index)
+                for name in filter(predictions.__contains__, sample['modalities'])
+            }
+            self.results[i] = dict(name=sample.get('img_path'), confusion={**confusion, ENSEMBLE: self.results[i]})
 
-    def _confusion(self, prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
-        """Counts the pixels of each pair of label and prediction, sparse ``(K, K)``: an image has few of the pairs."""
-        label = label.to(prediction)
-        labeled = (label != self.ignore_index) & (label < num_classes)
-        pairs = label[labeled].long() * num_classes + prediction[labeled].long()  # floats if a head has one channel
+    @staticmethod
+    def intersect_and_union(pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+        """Counts the pixels of each pair of label and prediction, sparse ``(K, K)``: an image has few of the pairs.
+
+        mmseg computes areas here, by a histogram that has no deterministic form on a GPU.
+        """
+        labeled = (label != ignore_index) & (label < num_classes)
+        pairs = label[labeled].long() * num_classes + pred_label[labeled].long()  # floats if a head has one channel
         return pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes).cpu().to_sparse()
 
-    def _scores(self, areas: Sequence[Tensor]) -> dict[str, np.ndarray]:
+    def _scores(self, confusion: Tensor) -> dict[str, np.ndarray]:
         """Computes mmseg's scores of every class and the pixel accuracy, from 0 to 1."""
+        pixels = confusion.to_dense().double()
+        intersection, predicted, labeled = pixels.diagonal(), pixels.sum(0), pixels.sum(1)
+        areas = intersection, predicted + labeled - intersection, predicted, labeled
         return self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Sums the areas over all images, prints both tables and returns the scores, in %."""
         if self.format_only:
             return super().compute_metrics(results)
-        names = [*(name for name in results[0]['areas'] if name != ENSEMBLE), ENSEMBLE]
-        scores = {}
-        for name in names:
-            scores[name] = self._scores([sum(area) for area in zip(*(result['areas'][name] for result in results))])
-
+        names = list(results[0]['confusion'])  # the ensemble is last
+        total = {
+            name: sum((result['confusion'][name] for result in results[1:]), results[0]['confusion'][name].to_dense())
+            for name in names
+        }
+        scores = {name: self._scores(confusion) for name, confusion in total.items()}
         by_class = PrettyTable(['class', *(f'{key} {name}' for key in list(scores[ENSEMBLE])[1:] for name in names)])
         for i, label in enumerate(self.dataset_meta['classes']):
             keys = list(scores[ENSEMBLE])[1:]
@@ -114,16 +120,14 @@ class MultimodalIoUMetric(IoUMetric):
                 name: {key: (100 * value).tolist() for key, value in scores[name].items() if key != 'aAcc'}
                 for name in names
             },
-            confusion=sum(
-                (result['confusion'] for result in results[1:]), results[0]['confusion'].to_dense()
-            ).tolist(),
+            confusion=total[ENSEMBLE].tolist(),
             samples=[
                 dict(
                     name=result['name'],
-                    scores={name: _means(self._scores(result['areas'][name])) for name in names},
+                    scores={name: _means(self._scores(result['confusion'][name])) for name in names},
                 )
                 for result in results
-                if result['confusion'].sum()  # an image without labels has no scores
+                if result['confusion'][ENSEMBLE].sum()  # an image without labels has no scores
             ],
         )
         return metrics

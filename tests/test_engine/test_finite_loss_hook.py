@@ -33,9 +33,11 @@ def test_only_losses_in_a_row_stop_training(bad, stops):
     hook, hub = FiniteLossHook(patience=3), MessageHub('test_only_losses_in_a_row')
     samples = [BaseDataElement(metainfo=dict(img_path='a.png'))]
     for i in range(6):
-        runner = SimpleNamespace(iter=i, message_hub=hub)
+        runner = SimpleNamespace(iter=i, message_hub=hub, optim_wrapper=SimpleNamespace(cast_dtype=torch.float16))
         losses = dict(loss_disc=1.0, loss_gen=math.inf if i in bad else 1.0, accuracy=math.nan)
         hub.update_scalars({f'train/{key}': value for key, value in losses.items()})
-        expected = pytest.raises(FloatingPointError, match=r'in 3 iterations .* iteration 4 \(a.png\)')
+        expected = pytest.raises(
+            FloatingPointError, match=r'in 3 iterations .* iteration 4 \(a.png\), resume with --amp-dtype bf'
+        )
         with expected if stops and i == 5 else nullcontext():
             hook.after_train_iter(runner, i, dict(data_samples=samples), losses)

@@ -138,6 +138,8 @@ def our_step(cfg: Config, args: argparse.Namespace, mode: str) -> Step:
         parts = zip(*(image.split(list(channels.values())) for image in inputs))
         inputs = {name: list(images) for name, images in zip(channels, parts)}
     targets = make_targets(cfg, args)
+    if args.device == 'cuda':
+        targets = [target.pin_memory() for target in targets]
     train_step = compiled(model.train_step, args)
     return lambda: train_step(dict(inputs=inputs, data_samples=targets), wrapper)
 
@@ -198,12 +200,16 @@ def measure(step: Step, memory: int, others: dict[str, Other], args: argparse.Na
 
 
 def measure_evaluation(cfg: Config, args: argparse.Namespace, inference: float) -> Optional[dict[str, float]]:
-    """Measures the part of a test that is not inference; None if the weights of the metric do not exist."""
-    weights = [part['weights'] for part in cfg.val_evaluator.values() if isinstance(part, dict) and 'weights' in part]
-    if not all(Path(path).is_file() for path in weights):
-        return None
+    """Measures the part of a test that is not inference.
+
+    Returns None for models without branches, several metrics, or a metric whose weights do not exist.
+    """
+    metrics = cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]
+    weights = [part['weights'] for part in metrics[0].values() if isinstance(part, dict) and 'weights' in part]
     model = init_model(cfg, device=args.device)
-    metric = METRICS.build(cfg.val_evaluator)
+    if len(metrics) > 1 or not hasattr(model, 'branches') or not all(Path(path).is_file() for path in weights):
+        return None
+    metric = METRICS.build(metrics[0])
     metric.dataset_meta = dict(classes=range(cfg.model.get('decode_head', {}).get('num_classes', 0)))
     channels = sum(num_channels(model, cfg).values())
     inputs = torch.rand(args.batch, channels, *args.shape, device=args.device) * 2 - 1

@@ -2,9 +2,9 @@
 
 python tools/benchmarks/gpu_table.py --compare-segmentation PATH.py:NAME --compare-translation PATH.py:NAME
 
-Every row is a run of benchmark.py in a new process, which describes the other implementations and the measurement. A
-row that fails holds the last line of its error, and the command ends with an error after the last row. `--device cpu
---small` runs small networks on small images anywhere, to test the command.
+Every row is a run of benchmark.py in a new process, which describes the other implementations and the measurement. The
+table is written after each row. A row that fails holds the last line of its error, and the command ends with an error
+after the last row. `--device cpu --small` runs small networks on small images anywhere, to test the command.
 """
 
 import argparse
@@ -44,6 +44,7 @@ SETTINGS = [
     *(('float32', None), ('tf32', None), ('tf32', 'default')),
     *((dtype, mode) for dtype in ('bfloat16', 'float16') for mode in (None, 'default', 'reduce-overhead')),
 ]
+TIMEOUT = 1200  # seconds for a row
 HEADER = [
     'task', 'mode', 'size, batch', 'precision', 'compiled', 'ms', 'reference (ms)', 'ratio', 'float32 reference (ms)',
     'ratio', 'memory (GB)', 'memory / reference',
@@ -60,7 +61,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('gpu.md'), help='Markdown file to write (default: gpu.md)')
     args = parser.parse_args()
     if args.device == 'cuda' and not torch.cuda.is_available():
-        raise SystemExit('There is no GPU: use --device cpu --small to test the command.')
+        raise SystemExit(
+            f'torch {torch.__version__} finds no GPU: install a torch for the CUDA version that nvidia-smi shows, or '
+            'use --device cpu --small to test the command.'
+        )
     return args
 
 
@@ -90,10 +94,15 @@ def run_benchmark(args: argparse.Namespace, case: tuple, precision: str, mode: s
             size, batch = SMALL_SIZES[task], 1
             command += ['--runs', '1', '--cfg-options', *SMALL_OPTIONS[task]]
         command[3:3] = ['--shape', *map(str, size), '--batch', str(batch)]
-        done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT
+            )
+        except subprocess.TimeoutExpired:
+            return {}, f'not finished after {TIMEOUT} s'
         if done.returncode == 0:
             return json.loads(out.read_text()), ''
-        return {}, done.stdout.strip().splitlines()[-1]
+        return {}, (done.stdout.strip().splitlines() or [f'exit status {done.returncode}'])[-1]
 
 
 def cells(case: tuple, precision: str, mode: str, result: dict) -> list[str]:
@@ -121,13 +130,12 @@ def main() -> None:
         else:
             failed = True
             rows.append([case[0], case[2], '', precision, mode or '', f'failed: {error}'.replace('|', '/')])
-    lines = [
-        f'Measured on {machine}. Ratios are reference / cen_mm.\n',
-        *(f'| {" | ".join(row)} |' for row in (HEADER, ['---'] * len(HEADER), *rows)),
-    ]
-    table = '\n'.join(lines)
-    print(f'\n{table}')
-    args.out.write_text(table + '\n')
+        lines = [
+            f'Measured on {machine}. Ratios are reference / cen_mm.\n',
+            *(f'| {" | ".join(row)} |' for row in (HEADER, ['---'] * len(HEADER), *rows)),
+        ]
+        args.out.write_text('\n'.join(lines) + '\n')
+    print(f'\n{args.out.read_text()}')
     if failed:
         raise SystemExit('Some rows failed: run their benchmark.py command to see the whole error.')
 
