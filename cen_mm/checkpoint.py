@@ -111,7 +111,7 @@ def have_equal_modalities(checkpoint: dict, model: nn.Module, strict: bool = Tru
 
 
 def move_modalities(state_dict: dict[str, Tensor], theirs: Sequence[str], ours: Sequence[str]) -> dict[str, Tensor]:
-    """Renames the weights of each modality, such as ``norms.1.weight``, for a model with other modalities.
+    """Moves the weights of each modality, such as ``norms.1.weight``, for a model with other modalities.
 
     A modality takes the weights of the one with its name; otherwise of one that the model does not have, such as
     thermal those of depth; otherwise of the first one.
@@ -129,6 +129,9 @@ def move_modalities(state_dict: dict[str, Tensor], theirs: Sequence[str], ours: 
     sources.append(len(theirs))  # of the feature ensemble
     moved = {}
     for key, value in state_dict.items():
+        if re.search(r'\.partial_(mean|var)$|(^|\.)ensemble\.alpha$', key):  # one row per modality
+            moved[key] = value[sources[: len(ours) + len(value) - len(theirs)]]
+            continue
         match = re.search(r'\.(?:norms|copies)\.(\d+)\.', key)
         for i, source in enumerate(sources):
             if match is None:

@@ -32,6 +32,14 @@ def test_starting_weights_of_other_modalities_move_by_name():
     }  # fmt: skip
 
 
+def test_rows_of_modalities_move_with_them():
+    theirs, ours = ['rgb', 'depth', 'normal'], ['rgb', 'normal', 'thermal', 'event']
+    rows = {'ensemble.alpha': torch.arange(3), 'neck.bn.partial_mean': torch.arange(8).view(4, 2)}  # 4: the ensemble
+    moved = move_modalities(rows, theirs, ours)
+    assert moved['ensemble.alpha'].tolist() == [0, 2, 1, 0]
+    assert moved['neck.bn.partial_mean'][:, 0].tolist() == [0, 4, 2, 0, 6]
+
+
 @pytest.mark.parametrize('path', KEYS, ids=lambda path: path.stem)
 def test_checkpoint_of_version_0_1_loads(path, config, tmp_path):
     if 'unet' in path.stem and not importlib.util.find_spec('mmagic'):

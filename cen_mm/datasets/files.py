@@ -113,9 +113,14 @@ def list_samples(
 
     Raises:
         FileNotFoundError: if the list file or a folder does not exist, or the folders have no common name.
-        ValueError: if a pattern does not contain ``{}``.
+        ValueError: if a pattern does not contain ``{}``, or contains it several times without a list file.
     """
     for key, pattern in patterns.items():
+        if pattern.count('{}') > 1 and not ann_file:
+            raise ValueError(
+                f'{owner}: the path of {key}, {pattern!r}, has {{}} more than once, so the names cannot be found in '
+                'the folders: set ann_file to a list of the names.'
+            )
         if '{}' not in pattern:
             raise ValueError(
                 f'{owner}: the path of {key} is {pattern!r}: write {{}} in place of the name of the sample, such as '

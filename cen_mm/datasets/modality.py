@@ -170,7 +170,11 @@ class Modality:
                     'channels in the data set, counted from 0.',
                 )
             image = image[..., list(self.channels)[::-1] if bgr else list(self.channels)]
-        return np.ascontiguousarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image)
+        image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+        if self.vectors and image.ndim == 2:
+            text = f'has one channel, but {name} has vectors: remove vectors in the data set.'
+            raise BadFileError(path, 'channels', text)
+        return np.ascontiguousarray(image)
 
 
 def to_float32(image: np.ndarray) -> np.ndarray:
@@ -187,7 +191,7 @@ def read_image(
     EXIF orientation is ignored: it would turn a JPEG file, but not the other modalities.
 
     Args:
-        path: path of the file.
+        path: path of the file, or an array in its place.
         backend_args: arguments of mmengine's file backend.
         bgr: whether to return blue, green, red (, alpha) instead of the order of the file.
         max_pixels: largest number of pixels of an image, or of values of an array.

@@ -137,7 +137,8 @@ class MultimodalDataset(FileDataset, BaseSegDataset):
         """Selects the samples whose path matches ``filter_cfg``."""
         if self.filter_cfg is None:
             return self.data_list
-        paths = [sample['img_path'][len(self.data_root or '') :] for sample in self.data_list]
+        root = len(fileio.join_path(self.data_root, '')) if self.data_root else 0
+        paths = [sample['img_path'][root:] for sample in self.data_list]
         found = [re.search(self.filter_cfg['path'], path) for path in paths]
         if not any(found):
             raise ValueError(

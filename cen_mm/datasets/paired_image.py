@@ -67,9 +67,6 @@ class PairedImage(Modality):
                 f'has {image.shape[2]} channels, but an image to translate has 1 or 3: select them with '
                 f'channels=[0, 1, 2] for {name} in the data set.',
             )
-        if self.vectors and image.ndim == 2:
-            text = f'has one channel, but {name} has vectors: remove vectors in the data set.'
-            raise BadFileError(path, 'channels', text)
         image = image.copy() if image.dtype == np.uint8 else to_float32(image)  # an array of the user stays unchanged
         channels = np.atleast_3d(image)
         missing = ~np.isfinite(channels).all(axis=2)

@@ -50,14 +50,20 @@ class AtomicBackend(LocalBackend):
             ) from error
 
 
-def latest_checkpoint(work_dir: str) -> str:
-    """Returns the latest checkpoint in a work directory that can be resumed from; warns of broken ones.
+def latest_checkpoint(work_dir: str, out_dir: Optional[str] = None) -> str:
+    """Returns the latest checkpoint of a run that can be resumed from; warns of broken ones.
+
+    Args:
+        work_dir: work directory of the run.
+        out_dir: that of the hook, which has a subfolder with the name of the work directory.
 
     Raises:
         FileNotFoundError: if there is none.
     """
     folder = Path(work_dir)
-    paths = [path for path in folder.glob('*.pth') if not path.name.startswith('best_')]  # which have no optimizer
+    folders = [folder, *([Path(out_dir, folder.name)] if out_dir else [])]
+    paths = [path for each in folders for path in each.glob('*.pth')]
+    paths = [path for path in paths if not path.name.startswith('best_')]  # which have no optimizer
     paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     pointer = folder / 'last_checkpoint'
     named = Path(pointer.read_text().strip()) if pointer.is_file() else folder
@@ -109,7 +115,9 @@ class CheckpointHook(MMEngineCheckpointHook):
         """Chooses the checkpoint to resume from, and makes loading strict except for starting weights."""
         trains = isinstance(runner._train_loop, BaseLoop)
         if trains and runner._resume and runner._load_from is None:
-            path: list[Optional[str]] = [latest_checkpoint(runner.work_dir) if is_main_process() else None]
+            path: list[Optional[str]] = [None]
+            if is_main_process():
+                path[0] = latest_checkpoint(runner.work_dir, self.out_dir)
             broadcast_object_list(path)
             runner._load_from = path[0]
         if not trains or runner._resume:
@@ -136,6 +144,11 @@ class CheckpointHook(MMEngineCheckpointHook):
         if not have_equal_modalities(checkpoint, model, strict=not is_start):
             names = checkpoint['meta']['modalities']
             checkpoint['state_dict'] = move_modalities(checkpoint['state_dict'], names, model.modalities)
+        if is_start:  # statistics for missing modalities, which only training with modality_dropout updates
+            kept = model.state_dict()
+            checkpoint['state_dict'] = {
+                key: value for key, value in checkpoint['state_dict'].items() if key in kept or '.partial_' not in key
+            }
         if runner._resume:
             self._compare_schedules(runner, checkpoint)
             checkpoint['optimizer'] = apply_to(
@@ -219,7 +232,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         )
         self._saved = self.last_ckpt
         if is_main_process():
-            AtomicBackend().put_text(self.last_ckpt, str(Path(runner.work_dir, 'last_checkpoint')))
+            AtomicBackend().put(self.last_ckpt.encode(), Path(runner.work_dir, 'last_checkpoint'))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:

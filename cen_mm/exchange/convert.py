@@ -28,7 +28,8 @@ def make_multimodal(
         The given model.
 
     Raises:
-        ValueError: for invalid modality names, a negative threshold, or an ``exchange`` that matches no norm.
+        ValueError: for invalid modality names, an ``exchange`` that matches no norm, or a negative threshold of norms
+            that exchange.
     """
     check_modalities(modalities)
     copied = {norm for module in model.modules() if isinstance(module, ExchangeNorm) for norm in module.norms}

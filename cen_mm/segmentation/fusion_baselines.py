@@ -53,8 +53,8 @@ class FusionSegmentor(CENSegmentor):
         per_modality_convs: Union[bool, str, None] = None,
         **kwargs,
     ):
-        options = ('available_modalities', 'modality_dropout', 'feature_ensemble', 'branch_loss_weight')
-        refused = [name for name in options if kwargs.get(name)]
+        without = dict(available_modalities=None, modality_dropout=0, feature_ensemble=False, branch_loss_weight=1)
+        refused = [name for name, value in without.items() if kwargs.get(name, value) != value]
         if refused:
             raise ValueError(f'FusionSegmentor needs every modality and has no branches: remove {", ".join(refused)}.')
         separate = fusion is not None
@@ -86,7 +86,7 @@ class FusionSegmentor(CENSegmentor):
         x = inputs if self.fusion is None else stack_modalities(inputs, len(self.modalities))
         return self.backbone(x.contiguous(memory_format=torch.channels_last))
 
-    def decode(self, maps: Sequence[Tensor]) -> Tensor:
+    def decode(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
         """Fuses the maps of the backbones and runs the neck; each output is ``(B, C_i, H_i, W_i)``."""
         if self.fusion is not None and [x.shape[1] for x in maps] != list(self.fusion.in_channels):
             raise ValueError(

@@ -90,7 +90,7 @@ class MultimodalDataPreProcessor(SegDataPreProcessor):
             if 'gt_sem_seg' in sample:
                 sample.gt_sem_seg.data = sample.gt_sem_seg.data.long()
         sizes = [tuple(image.shape[1:]) for image in inputs]
-        if not training and self.test_cfg is None and len(set(sizes)) > 1:
+        if not training and len(set(sizes)) > 1:
             raise ValueError(
                 f'The images of a batch have the sizes {sorted(set(sizes))}: set batch_size=1 for validation and test.'
             )

@@ -317,6 +317,14 @@ def test_stretching_includes_the_padding(tmp_path, read_config):
         TRANSFORMS.build(dict(stretch, modality='d'))(constant)
 
 
+@pytest.mark.parametrize('end', ['', '/'])
+def test_filtered_paths_are_relative_to_the_root(tmp_path, read_config, end):
+    write_deliver(tmp_path)
+    options = dict(data_root=f'{tmp_path}{end}', filter_cfg=dict(path='^img/.*/test/'))
+    dataset = read_config('deliver').test_dataloader.dataset
+    assert len(DATASETS.build(dict(dataset, **options))) == len(DATASETS.build(dict(dataset, data_root=str(tmp_path))))
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

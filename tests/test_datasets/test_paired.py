@@ -237,6 +237,7 @@ WRONG = [
     (of(path='empty/{}.png'), FileNotFoundError, "empty contains no file 'empty/{}.png' of day: correct the path"),
     (of(path='other/{}.png'), FileNotFoundError, r'no common file name \(day: x; night: a/0001\): {} in the paths'),
     (dict(mask='empty/{}.png'), FileNotFoundError, "contains no file 'empty/{}.png' of mask of night: correct"),
+    (of(path='{}/{}.png'), ValueError, "path of day, '{}/{}.png', has {} more than once, .* set ann_file to a list"),
     (of(path='day/1.png'), ValueError, "the path of day is 'day/1.png': write {} in place of the name of the sample"),
     (dict(ann_file='val.txt'), FileNotFoundError, 'The list file .*val.txt does not exist: set data_root'),
     (dict(ann_file='none.txt'), ValueError, 'none.txt is empty: write one sample per line'),

@@ -278,6 +278,10 @@ def test_files_of_unused_modalities_are_never_read(with_more_modalities, config,
             paths('rgb', 'normal'), lambda path: gray(path, 1, np.uint8, (72, 90, 3)), ValueError,
             'normal/000004.png is 90x72, but .*rgb/000004.png is 96x72: align normal with rgb',
         ),
+        (
+            dict(paths('rgb'), normal=dict(path='normal/{}.png', vectors='y_up')),
+            lambda path: gray(path, 1, np.uint8, (72, 96)), ValueError, '000004.png has one channel, but normal has v',
+        ),
         (paths('rgb', 'normal'), lambda path: path.write_text('no'), ValueError, 'normal/000004.png cannot be deco'),
     ],
 )  # fmt: skip

@@ -73,6 +73,16 @@ def test_resuming_skips_broken_checkpoints_and_says_so(toy_run, tmp_path, capfd)
     assert runner.iter == 15
 
 
+def test_resuming_finds_checkpoints_in_another_folder(toy_run, tmp_path):
+    toy_run(checkpoint=dict(out_dir=str(tmp_path / 'disk'))).train()
+    assert names(tmp_path / 'work') == []
+    (tmp_path / 'work/last_checkpoint').unlink()  # lost
+    assert latest_checkpoint(str(tmp_path / 'work'), str(tmp_path / 'disk')) == str(tmp_path / 'disk/work/epoch_3.pth')
+    runner = toy_run(checkpoint=dict(out_dir=str(tmp_path / 'disk')), resume=True)
+    runner.train()
+    assert runner.iter == 15
+
+
 @pytest.mark.parametrize('resume', [True, False])
 def test_only_fitting_weights_are_resumed_or_started_from(toy_run, tmp_path, resume, capfd):
     toy_run().train()

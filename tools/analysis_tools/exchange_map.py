@@ -129,7 +129,7 @@ def draw_histograms(norms: dict[str, ExchangeNorm], path: Path) -> None:
     figure = Figure((12, 0.8 + 1.8 * rows), layout='constrained')
     axes = figure.subplots(rows, 4, squeeze=False, sharex=True).flat
     highest = max(norm.scales.abs().max().item() for norm in norms.values())
-    for axis, (name, norm) in zip(axes, norms.items()):
+    for (name, norm), axis in zip(norms.items(), axes):  # in this order, zip takes no axis too many
         bins = np.geomspace((norm.threshold or 0.01) / 100, max(highest, norm.threshold) * 1.01, 40)
         for m, scales in enumerate(norm.scales.detach().abs().double().numpy()):
             axis.hist(np.maximum(scales, bins[0]), bins, color=f'C{m}', alpha=0.5, label=modalities[m])

@@ -13,13 +13,15 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 
 from cen_mm import config_argument
+from cen_mm.engine.optim import all_wrappers
+from cen_mm.engine.preflight.config import param_schedulers
 
 
 def learning_rates(cfg: Config, epoch_length: int) -> dict[str, list[float]]:
     """Computes the learning rate of each iteration, for each set of parameters with equal learning rates.
 
     Args:
-        cfg: config with `model`, `optim_wrapper`, `param_scheduler` and an epoch-based `train_cfg`.
+        cfg: config with `model`, `optim_wrapper`, `param_scheduler` and `train_cfg`.
         epoch_length: iterations per epoch.
 
     Returns:
@@ -28,19 +30,23 @@ def learning_rates(cfg: Config, epoch_length: int) -> dict[str, list[float]]:
     model = MODELS.build(cfg.model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     names = {id(parameter): name.split('.')[0] for name, parameter in model.named_parameters()}
-    schedulers = []
-    for config in cfg.param_scheduler:
-        config, kind = dict(config), PARAM_SCHEDULERS.get(config['type'])
-        config.pop('type')
-        if config.pop('convert_to_iter_based', False):
-            schedulers.append(kind.build_iter_from_epoch(wrapper, **config, epoch_length=epoch_length))
-        else:
-            schedulers.append(kind(wrapper, **config))
-    curves = [[] for _ in wrapper.param_groups]
+    schedulers, groups = [], []
+    for network, optimizer in all_wrappers(wrapper).items():  # GANs have several
+        groups += optimizer.param_groups
+        configs = cfg.param_scheduler
+        by_network = isinstance(configs, dict) and 'type' not in configs
+        for _, config in param_schedulers(configs.get(network) if by_network else configs):
+            config, kind = dict(config), PARAM_SCHEDULERS.get(config['type'])
+            config.pop('type')
+            if config.pop('convert_to_iter_based', False):
+                schedulers.append(kind.build_iter_from_epoch(optimizer, **config, epoch_length=epoch_length))
+            else:
+                schedulers.append(kind(optimizer, **config))
+    curves = [[] for _ in groups]
     max_iters = cfg.train_cfg.get('max_iters')
     for _ in range(1 if max_iters else cfg.train_cfg.max_epochs):
         for _ in range(max_iters or epoch_length):
-            for curve, group in zip(curves, wrapper.param_groups):
+            for curve, group in zip(curves, groups):
                 curve.append(group['lr'])
             for scheduler in schedulers:
                 if not scheduler.by_epoch:
@@ -49,7 +55,7 @@ def learning_rates(cfg: Config, epoch_length: int) -> dict[str, list[float]]:
             if scheduler.by_epoch:
                 scheduler.step()
     shared = {}
-    for curve, group in zip(curves, wrapper.param_groups):
+    for curve, group in zip(curves, groups):
         model_names = [names[id(parameter)] for parameter in group['params'] if id(parameter) in names]
         if model_names:  # mmengine adds an extra group to log the base learning rate
             shared.setdefault(tuple(curve), Counter()).update(model_names)

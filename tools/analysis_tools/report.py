@@ -66,7 +66,7 @@ def points(rows: list[dict], key: str) -> list[tuple[int, float]]:
 
 def exchange_maps(run: RunResults) -> Iterator[dict]:
     """Yields one chart per modality: share of the channels below the threshold, layers over iterations."""
-    rows = run.exchange_rows
+    rows = [row for row in run.exchange_rows if row.keys() >= run.exchange_rows[-1].keys()]  # of the same layers
     rows = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_COLUMNS)).astype(int))]
     for modality in run.exchange:
         keys = [key for key in rows[-1] if key.count('/') > 1 and key.split('/')[-1] == modality]

@@ -92,8 +92,8 @@ class RunResults:
             log for path in self.work_dir.glob('*/vis_data/scalars.json') for log in path.parents[1].glob('*.log')
         ):
             lines = re.findall(r'^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d', log.read_text(encoding='utf-8'), re.MULTILINE)
-            first, last = (datetime.strptime(lines[i], '%Y/%m/%d %H:%M:%S') for i in (0, -1))
-            seconds += (last - first).total_seconds()
+            times = [datetime.strptime(line, '%Y/%m/%d %H:%M:%S') for line in lines]
+            seconds += (times[-1] - times[0]).total_seconds() if times else 0
         return seconds / 60
 
     def commands(self) -> list[str]:

@@ -41,8 +41,8 @@ class LoadPairedImages(BaseTransform):
             shape = shape or image.shape[:2]
             images[name] = match_size(image, shape, name, first, paths, settings)
             if missing.any():
-                # Pixels interpolated from any missing pixel become missing, too.
-                missing = match_size(missing * np.uint8(255), shape, name, first, paths, settings) > 0
+                # Pixels interpolated from any missing pixel become missing, too; bicubic has negative weights.
+                missing = match_size(missing.astype(np.float32), shape, name, first, paths, settings) != 0
                 all_missing[name] = missing * np.uint8(255)
                 images[name][missing] = 0
         ignored = self._read_mask(results, shape, first, paths) if 'mask_path' in results else {}
