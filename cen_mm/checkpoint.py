@@ -124,6 +124,8 @@ def move_modalities(state_dict: dict[str, Tensor], theirs: Sequence[str], ours: 
     Returns:
         The weights for the model.
     """
+    if len(theirs) > 1 and not any(re.search(r'\.(norms|copies)\.1\.', key) for key in state_dict):
+        return state_dict  # all modalities share all layers
     others = iter([name for name in theirs if name not in ours])
     sources = [list(theirs).index(name if name in theirs else next(others, theirs[0])) for name in ours]
     sources.append(len(theirs))  # of the feature ensemble

@@ -5,13 +5,15 @@ import importlib.util
 import io
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import traceback
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from multiprocessing import Process, get_context
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Iterator, Optional
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -108,6 +110,16 @@ def train_tool():
     return load_module(ROOT / 'tools/train.py')
 
 
+@contextmanager
+def as_before() -> Iterator[None]:
+    """Restores what tools change in their process: environment, handler of SIGTERM, number of threads."""
+    handler, threads = signal.getsignal(signal.SIGTERM), torch.get_num_threads()
+    with mock.patch.dict(os.environ):
+        yield
+    signal.signal(signal.SIGTERM, handler)
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def run_tool(monkeypatch):
     """Returns a function that runs a tool and returns its output.
@@ -129,7 +141,7 @@ def run_tool(monkeypatch):
             forget_other_runs()
             monkeypatch.setattr(sys, 'argv', command)
             monkeypatch.syspath_prepend(Path(command[0]).parent)
-            with redirect_stdout(said), redirect_stderr(said):
+            with as_before(), redirect_stdout(said), redirect_stderr(said):
                 try:
                     runpy.run_path(command[0], run_name='__main__')
                 except SystemExit as end:

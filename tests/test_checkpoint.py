@@ -35,9 +35,16 @@ def test_starting_weights_of_other_modalities_move_by_name():
 def test_rows_of_modalities_move_with_them():
     theirs, ours = ['rgb', 'depth', 'normal'], ['rgb', 'normal', 'thermal', 'event']
     rows = {'ensemble.alpha': torch.arange(3), 'neck.bn.partial_mean': torch.arange(8).view(4, 2)}  # 4: the ensemble
+    rows['neck.bn.norms.1.weight'] = torch.ones(2)
     moved = move_modalities(rows, theirs, ours)
     assert moved['ensemble.alpha'].tolist() == [0, 2, 1, 0]
     assert moved['neck.bn.partial_mean'][:, 0].tolist() == [0, 4, 2, 0, 6]
+
+
+def test_layers_that_all_modalities_share_stay():
+    weights = {'backbone.bn1.norms.0.weight': 0, 'neck.weight': 1}
+    assert move_modalities(weights, ['rgb', 'depth'], ['depth', 'thermal']) == weights
+    assert move_modalities(weights, ['rgb'], ['rgb', 'depth'])['backbone.bn1.norms.1.weight'] == 0
 
 
 @pytest.mark.parametrize('path', KEYS, ids=lambda path: path.stem)

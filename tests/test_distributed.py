@@ -201,17 +201,17 @@ def folder(tmp_path_factory) -> Path:
     return out
 
 
-def run_two(folder: Path, device: str, **variables: str) -> tuple[str, float, list[dict]]:
-    """Runs two processes; returns the output, the seconds from the kill to the end, and the results."""
+def run_two(folder: Path, device: str, **variables: str) -> tuple[str, list[dict]]:
+    """Runs two processes, one of which kills itself at the end; returns the output and the results."""
     env = dict(os.environ, PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}', **variables)
     command = ['bash', folder / 'dist_train.sh', folder, '2', device]
     for name in ('killed', '0.pth', '1.pth'):  # of another run
         (folder / name).unlink(missing_ok=True)
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    seconds = time.time() - (folder / 'killed').stat().st_mtime if (folder / 'killed').exists() else None
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, env=env, timeout=600, **pipes)  # the other one must not wait for the killed one
     assert done.returncode != 0
-    assert seconds is not None, done.stdout[-4000:]
-    return done.stdout, seconds, [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+    assert (folder / 'killed').exists(), done.stdout[-4000:]
+    return done.stdout, [torch.load(folder / f'{rank}.pth') for rank in range(2)]
 
 
 @pytest.fixture(scope='module')
@@ -243,7 +243,7 @@ def check_step(first: dict, second: dict, one: dict, networks: tuple[str, ...]) 
 def test_training_and_scores_equal_one_process(two_processes, one_process, task, networks):
     if task == 'translation':
         pytest.importorskip('mmagic')
-    (first, second), one = [result[task] for result in two_processes[2]], one_process[task]
+    (first, second), one = [result[task] for result in two_processes[1]], one_process[task]
     check_step(first, second, one, networks)
     assert (first['scores'].pop('images'), second['scores'].pop('images'), one['scores'].pop('images')) == (3, 3, 5)
     assert len(one['scores']) >= 9
@@ -253,7 +253,7 @@ def test_training_and_scores_equal_one_process(two_processes, one_process, task,
 
 def test_all_processes_drop_the_same_modality(two_processes):
     """Otherwise, a parameter would get gradients of some processes only, and the names in the log would differ."""
-    first, second = (result['dropout'] for result in two_processes[2])
+    first, second = (result['dropout'] for result in two_processes[1])
     assert [names for names, _ in first] == [names for names, _ in second]
     assert {names[0] for names, _ in first} == {'rgb.loss_ce', 'depth.loss_ce'}
     for (_, ours), (_, theirs) in zip(first, second):
@@ -262,8 +262,7 @@ def test_all_processes_drop_the_same_modality(two_processes):
 
 
 def test_killed_process_ends_the_other_with_the_reason(two_processes):
-    output, seconds, _ = two_processes
-    assert seconds < 60
+    output, _ = two_processes
     assert 'Signal 9 (SIGKILL) received by PID' in output
     assert 'local_rank: 1' in output
 
@@ -272,7 +271,7 @@ def test_killed_process_ends_the_other_with_the_reason(two_processes):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')
 def test_synchronized_batch_norms_of_every_modality(folder):
     """Two processes share one GPU; batch norms with the statistics of both equal those of the joined batch."""
-    _, _, results = run_two(folder, 'cuda')
+    _, results = run_two(folder, 'cuda')
     first, second, one = (result['segmentation'] for result in (*results, results_of(folder, 'cuda')))
     check_step(first, second, one, ('gradients',))
 

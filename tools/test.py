@@ -39,7 +39,9 @@ def parse_args() -> argparse.Namespace:
 
 def draw_images(cfg: Config, args: argparse.Namespace) -> None:
     """Makes the visualization hook draw every sample, in a window or into image files."""
-    hook = cfg.default_hooks.visualization
+    hook = cfg.default_hooks.get('visualization')
+    if not hook:
+        raise SystemExit('--show and --show-dir need default_hooks.visualization: remove visualization=None.')
     hook.update(show=args.show, wait_time=args.wait_time)
     if hook.type == 'cen_mm.ResultsHook':
         hook.strip_dir = args.show_dir
@@ -89,7 +91,7 @@ def main() -> None:
         raise SystemExit(f'The checkpoint {args.checkpoint} does not exist: give the path of a .pth file.')
     cfg = command_line.read_config(args)
     is_exported = Path(args.checkpoint).suffix in SUFFIXES.values()
-    cfg.load_from = None if is_exported else args.checkpoint
+    cfg.load_from, cfg.resume = None if is_exported else args.checkpoint, False  # True in the config of a resumed run
     # mmseg's visualization hook reads the current iteration, which would build the training data set.
     cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
     remove_early_stopping(cfg)
@@ -104,7 +106,7 @@ def main() -> None:
             dataset.pipeline = cfg.tta_pipeline
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
-    if args.out is not None and cfg.default_hooks.visualization.type == 'cen_mm.ResultsHook':
+    if args.out is not None and (cfg.default_hooks.get('visualization') or {}).get('type') == 'cen_mm.ResultsHook':
         cfg.default_hooks.visualization.out_dir = str(Path(args.out).absolute())
     elif args.out is not None:
         metric = find_metric(cfg)

@@ -40,9 +40,13 @@ def init_model(
 
     Raises:
         FileNotFoundError: if the config or the checkpoint does not exist.
-        ValueError: if the checkpoint cannot be read, belongs to another model, or has weights that are not finite; if
-            neither checkpoint nor config knows the classes.
+        ValueError: if there is no such device; if the checkpoint cannot be read, belongs to another model, or has
+            weights that are not finite; if neither checkpoint nor config knows the classes.
     """
+    if str(device).startswith('cuda') and not torch.cuda.is_available():
+        raise ValueError(
+            f'device={device}, but torch {torch.__version__} finds no GPU: use cpu, or install a torch for CUDA.'
+        )
     cfg = config if isinstance(config, Config) else Config.fromfile(config_path(config))
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = MODELS.build(_without_downloads(cfg.model))

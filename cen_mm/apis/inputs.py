@@ -158,6 +158,13 @@ def select_modalities(
             available_modalities = [name for name in model.available_modalities if name in images]
     else:
         check_available_modalities(available_modalities, model.modalities)
+        with lock_of(model):
+            usable = getattr(model.data_preprocessor, 'modalities', model.modalities)
+        if unusable := [name for name in available_modalities if name not in usable]:
+            raise ValueError(
+                f'The model was built for {", ".join(usable)} only (model.available_modalities): build it without '
+                f'this setting to use {unusable[0]}.'
+            )
         if missing := [name for name in available_modalities if name not in images]:
             raise ValueError(
                 f'available_modalities contains {missing[0]!r}, but there is no image of it: add the image.'

@@ -217,6 +217,8 @@ def find_faults(files: Iterable[tuple[str, str]], root: str = '', backend_args: 
             kind, text = 'missing', 'does not exist: add the file'
             if _is_local(path, backend_args) and os.path.exists(path):
                 kind, text = 'no file', 'is a folder, a pipe or a device: replace it by a file'
+                if os.path.isfile(path):  # on a file system that ignores upper and lower case or forms of Unicode
+                    kind, text = 'missing', 'has another name on the disk (upper or lower case, or accents): rename it'
             message = f'{path}, required by {source}, {text}, correct its path, or remove the sample.'
             yield Fault(path, kind, message)
 

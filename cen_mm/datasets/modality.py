@@ -53,7 +53,8 @@ class Modality:
         pad_val: value, after scaling, of invalid pixels and of new pixels outside the image.
         interpolation: interpolation of the geometric transforms: ``'nearest'`` for values whose mean is wrong (depth,
             normals), ``'bilinear'`` or ``'bicubic'`` for smooth values (thermal images).
-        resize: whether files of another size are resized to the size of the first modality.
+        resize: whether files of another size are resized: to RGB or, without it, to the first modality that is not
+            resized, or to the label.
         vectors: whether flips and rotations also turn the values, which are vectors (x right, y, z):
             ``'y_up'`` or ``'y_down'`` is the direction of their second component. 8-bit files store
             ``127.5 * (1 + v)``. None: values stay, as in the authors' code.
@@ -188,7 +189,7 @@ def read_image(
 ) -> np.ndarray:
     """Reads an image or an array with its data type unchanged.
 
-    EXIF orientation is ignored: it would turn a JPEG file, but not the other modalities.
+    EXIF orientation is ignored, except in TIFF files: it would turn a JPEG file, but not the other modalities.
 
     Args:
         path: path of the file, or an array in its place.

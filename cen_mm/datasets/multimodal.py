@@ -94,6 +94,11 @@ class MultimodalDataset(FileDataset, BaseSegDataset):
         self.modalities = {
             name: Modality.from_config(name, settings, f'{kind}.modalities') for name, settings in modalities.items()
         }
+        if 'rgb' in self.modalities and self.modalities['rgb'].pad_val != 0:
+            raise ValueError(
+                f'{kind}.modalities.rgb.pad_val is not used: remove it. Transforms have their own padding value for '
+                'RGB, such as CenterPad.pad_val=dict(img=[104, 116, 124]), blue first.'
+            )
         self.label = None if label is None else Modality.from_config('label', label, kind)
         self.file_label_map = _read_label_map(label_map, f'{kind}.label_map')
         super().__init__(ann_file=ann_file, filter_cfg=filter_cfg, **kwargs)

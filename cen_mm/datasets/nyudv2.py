@@ -84,5 +84,7 @@ class NYUDepthV2Dataset(MultimodalDataset):
                 name: modality.path.replace('{}', name_in_folder) if modality.path else listed[name]
                 for name, modality in self.modalities.items()
             }
-            samples.append((source, {**paths, 'label': listed['label']} if self.label else paths))
+            if self.label:
+                paths['label'] = self.label.path.replace('{}', name_in_folder) or listed['label']
+            samples.append((source, paths))
         return samples

@@ -73,11 +73,6 @@ class TaskonomyDataset(FileDataset):
             raise ValueError(
                 f'TaskonomyDataset.inputs is {list(inputs)}: give at least one modality, without duplicates.'
             )
-        if self.target in self.inputs:
-            raise ValueError(
-                f'TaskonomyDataset.target {self.target!r} is also an input: remove it from inputs={self.inputs}, or '
-                'choose another target.'
-            )
         super().__init__(ann_file=ann_file, **kwargs)
         self._metainfo.update(modalities=tuple(self.inputs), target=self.target)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..checkpoint import find_nonfinite, have_equal_modalities, move_modalities, read_checkpoint
 from ..registry import HOOKS
 from .optim import all_param_groups, unwrapped
+from .train_loop import VALIDATED
 
 TRAINING_STATE = {'meta', 'state_dict', 'message_hub', 'optimizer'}  # what resuming needs
 
@@ -66,7 +67,10 @@ def latest_checkpoint(work_dir: str, out_dir: Optional[str] = None) -> str:
     paths = [path for path in paths if not path.name.startswith('best_')]  # which have no optimizer
     paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     pointer = folder / 'last_checkpoint'
-    named = Path(pointer.read_text().strip()) if pointer.is_file() else folder
+    text = pointer.read_text().strip() if pointer.is_file() else ''
+    if '://' in text:  # a remote file
+        return text
+    named = Path(text) if text else folder
     for path in dict.fromkeys([named, *paths] if named.is_file() else paths):
         try:
             checkpoint = read_checkpoint(path)
@@ -139,7 +143,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 'load_from to start a new run with its weights.'
             )
         model = unwrapped(runner.model)
-        self._compare_classes(runner, checkpoint)
+        self._compare_classes(runner, checkpoint, model)
         is_start = not runner._resume and isinstance(runner._train_loop, BaseLoop)
         if not have_equal_modalities(checkpoint, model, strict=not is_start):
             names = checkpoint['meta']['modalities']
@@ -156,14 +160,20 @@ class CheckpointHook(MMEngineCheckpointHook):
             )
 
     @staticmethod
-    def _compare_classes(runner: Runner, checkpoint: dict) -> None:
-        """Warns if a test or a resumed run has other classes than the checkpoint."""
+    def _compare_classes(runner: Runner, checkpoint: dict, model: Any) -> None:
+        """Refuses a test of another number of classes; warns if it or a resumed run has others than the checkpoint."""
         trains = isinstance(runner._train_loop, BaseLoop)
         loop = runner._train_loop if trains else runner._test_loop
-        theirs = checkpoint.get('meta', {}).get('dataset_meta', {}).get('classes')
-        if not theirs or not isinstance(loop, BaseLoop) or (trains and not runner._resume):
+        if not isinstance(loop, BaseLoop) or (trains and not runner._resume):
             return
-        ours = loop.dataloader.dataset.metainfo.get('classes') or ()
+        ours = getattr(loop.dataloader.dataset, 'metainfo', {}).get('classes') or ()
+        number = getattr(getattr(model, 'decode_head', None), 'num_classes', len(ours))
+        if ours and number != len(ours):
+            raise ValueError(
+                f'model.decode_head.num_classes is {number}, but the data set has {len(ours)} classes '
+                '(metainfo.classes): use the same number.'
+            )
+        theirs = checkpoint.get('meta', {}).get('dataset_meta', {}).get('classes') or ()
         for i, (old, new) in enumerate(zip(theirs, ours)):
             if old != new:
                 runner.logger.warning(
@@ -245,6 +255,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._delete_outdated(runner)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        # mmengine saves the last checkpoint again, in which the schedule has seen the scores of this validation.
+        runner.message_hub.update_info(VALIDATED, runner.epoch)
         super()._save_best_checkpoint(runner, metrics)
         self._delete_outdated(runner)
 

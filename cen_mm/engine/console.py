@@ -34,7 +34,7 @@ def is_for_console(record: logging.LogRecord) -> bool:
 
 
 class CommandRunner(Runner):
-    """mmengine's runner, which keeps the config of a training run when a test has the same work directory.
+    """mmengine's runner, which keeps the config of a training run when a test or a check has the same work directory.
 
     As mmengine's own default hooks, those of a config are removed by None: ``default_hooks=dict(exchange=None)``.
     """
@@ -44,7 +44,9 @@ class CommandRunner(Runner):
         super().register_default_hooks(kept)
 
     def dump_config(self) -> None:
-        if self._train_dataloader is not None or not list(Path(self.work_dir).glob('*.py')):
+        checks_only = (self.cfg.get('default_hooks', {}).get('preflight') or {}).get('check_only')
+        trains = self._train_dataloader is not None and not checks_only
+        if trains or not list(Path(self.work_dir).glob('*.py')):
             super().dump_config()
 
 

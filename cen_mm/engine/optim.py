@@ -6,7 +6,7 @@ from typing import Any, Iterator
 
 import torch
 from mmengine.logging import MMLogger, print_log
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper, OptimWrapperDict
 from mmengine.runner import autocast
 from mmengine.utils import digit_version
@@ -97,5 +97,7 @@ def all_param_groups(optim_wrapper: Any) -> list[dict]:
 
 
 def unwrapped(model: Any) -> Any:
-    """Returns a model without its wrapper for several processes."""
-    return model.module if is_model_wrapper(model) else model
+    """Returns a model without its wrappers for several processes and test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model

@@ -130,7 +130,7 @@ class MultimodalIoUMetric(IoUMetric):
                 if result['confusion'][ENSEMBLE].sum()  # an image without labels has no scores
             ],
         )
-        return metrics
+        return dict(sorted(metrics.items(), key=lambda score: '/' in score[0]))  # save_best='auto' takes the first one
 
 
 def _means(scores: dict[str, np.ndarray]) -> dict[str, float]:

@@ -73,12 +73,13 @@ class MultimodalVisualizationHook(SegVisualizationHook):
         inputs = inputs if isinstance(inputs, dict) else inputs[0]  # test-time augmentation: the first one
         for i, output in enumerate(outputs):
             sample = {name: images[i] for name, images in inputs.items()}
-            if self.out_dir is not None and mode == 'test' and not self.show:
+            if self.out_dir is not None and mode == 'test':
                 name = osp.splitext(osp.relpath(output.img_path, self.root))[0]
                 # In every process, while the visualizer works, and knows the classes, in the main process only.
                 canvas = draw_sample(sample, output, runner.test_dataloader.dataset.metainfo)
                 mmcv.imwrite(mmcv.rgb2bgr(canvas), osp.join(self.out_dir, runner.timestamp, f'{name}.png'))
-                continue
+                if not self.show:
+                    continue
             self._visualizer.add_datasample(
                 f'{mode}_{osp.basename(output.img_path)}',
                 sample,

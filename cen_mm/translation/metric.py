@@ -116,7 +116,7 @@ class TranslationMetric(BaseMetric):
                 table.add_row([name, *(f'{value:.4f}' for value in row.values())])
                 metrics.update({key if name == ENSEMBLE else f'{name}/{key}': value for key, value in row.items()})
             print_log(f'{TITLES[protocol]}, {len(results)} images:\n{table}', logger='current')
-        return metrics
+        return dict(sorted(metrics.items(), key=lambda score: '/' in score[0]))  # save_best='auto' takes the first one
 
 
 def frechet_distance(fake: Tensor, real: Tensor) -> float:

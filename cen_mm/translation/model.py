@@ -37,19 +37,26 @@ def _batch(images: Union[Tensor, Sequence[Tensor]]) -> Tensor:
     return images if isinstance(images, Tensor) else torch.stack(list(images))
 
 
-def _check_inputs(data_samples: Sequence[BaseDataElement], modalities: tuple[str, ...]) -> None:
-    """Raises ValueError if the modalities in the data samples are not ``modalities``."""
+def _in_order(inputs: Tensor, data_samples: Sequence[BaseDataElement], modalities: tuple[str, ...]) -> Tensor:
+    """Orders the images in ``inputs``, ``(B, 3M, H, W)``, as ``modalities``: mmengine sorts the keys of configs.
+
+    Raises:
+        ValueError: if the modalities in the data samples are others.
+    """
     packed = tuple(data_samples[0].get('modalities', modalities))
-    if packed != modalities:
+    if sorted(packed) != sorted(modalities):
         raise ValueError(
             f'The inputs of the data set are {list(packed)}, but the model expects {list(modalities)}: '
-            'list the same modalities in the same order in both.'
+            'list the same modalities in both.'
         )
+    parts = dict(zip(packed, inputs.chunk(len(packed), dim=1)))
+    return inputs if packed == modalities else torch.cat([parts[name] for name in modalities], dim=1)
 
 
 def _discriminator_may_be_missing(model: 'CENTranslation', keys: NamedTuple) -> None:
     """Lets strict loading accept checkpoints and models without discriminator, because only training needs it."""
-    discriminator_keys = {name for name, _ in model.named_parameters() if name.startswith('discriminators.')}
+    names = (name.replace('discriminators.module.', 'discriminators.') for name, _ in model.named_parameters())
+    discriminator_keys = {name for name in names if name.startswith('discriminators.')}
     if discriminator_keys <= set(keys.missing_keys):
         for names in keys:
             names[:] = [name for name in names if not name.startswith('discriminators.')]
@@ -183,9 +190,10 @@ class CENTranslation(BaseTranslationModel):
         """
         if mode not in ('tensor', 'predict'):
             raise ValueError(f"mode={mode!r} is unknown: choose 'tensor' or 'predict', or call train_step to train.")
+        images = _batch(inputs)
         if data_samples:
-            _check_inputs(data_samples, self.available_modalities)
-        branches = self.branches(_batch(inputs).to(next(self.parameters()).dtype))  # float16 after model.half()
+            images = _in_order(images, data_samples, self.available_modalities)
+        branches = self.branches(images.to(next(self.parameters()).dtype))  # float16 after model.half()
         if mode == 'tensor':
             return branches
         results = [DataSample() for _ in inputs]
@@ -214,10 +222,10 @@ class CENTranslation(BaseTranslationModel):
             ValueError: if the modalities in the samples are not those of the model.
         """
         data = self.data_preprocessor(data, True)
-        _check_inputs(data['data_samples'], self.modalities)
         real = _batch([sample.gt_img for sample in data['data_samples']])  # (B, 3, H, W)
         mask = _batch([sample.get('mask', torch.ones_like(sample.gt_img[:1])) for sample in data['data_samples']])
-        inputs = stack_modalities(_batch(data['inputs']), len(self.modalities))  # (M * B, 3, H, W)
+        inputs = _in_order(_batch(data['inputs']), data['data_samples'], self.modalities)
+        inputs = stack_modalities(inputs, len(self.modalities))  # (M * B, 3, H, W)
         gen_wrapper, disc_wrapper = optim_wrapper['generators'], optim_wrapper['discriminators']
         hub = MessageHub.get_current_instance()
         iteration, end = hub.get_info('iter', 0), hub.get_info('max_iters', 0)

@@ -76,6 +76,21 @@ def test_init_model_keeps_the_classes_of_the_checkpoint(segmentation):
     assert init_model(cfg, checkpoint, 'cpu').dataset_meta == saved['meta']['dataset_meta']
 
 
+def test_a_device_or_modality_that_is_not_there_is_named(segmentation, monkeypatch):
+    cfg, checkpoint, samples = segmentation
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(ValueError, match=r'device=cuda:0, but torch .* finds no GPU: use cpu, or install'):
+        init_model(cfg, checkpoint, 'cuda:0')
+    cfg.model.available_modalities = ['rgb']
+    model = init_model(cfg, checkpoint, 'cpu')
+    for names in (['depth'], ['rgb', 'depth']):
+        with pytest.raises(
+            ValueError, match=r'The model was built for rgb only \(model.available_modalities\): build'
+        ):
+            inference_model(model, samples[0], available_modalities=names)
+    assert inference_model(model, samples[0]).modalities == ('rgb',)
+
+
 def test_init_model_needs_no_data(config):
     cfg = config('cen_refinenet_r101_deliver.py')  # its data set selects files
     cfg.model.backbone.depth = 50

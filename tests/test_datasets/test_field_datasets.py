@@ -284,10 +284,9 @@ def test_mfnet_has_day_and_night_lists(tmp_path, read_config):
 def test_absent_classes_of_deliver_count_as_zero(read_config):
     metric = METRICS.build(read_config('deliver').test_evaluator)
     metric.dataset_meta = dict(classes=[str(i) for i in range(25)])
-    areas = torch.zeros(4, 25)
-    areas[:, 3] = areas[:, 7] = 10  # intersection, union, prediction and label of two classes, without an error
-    result = dict(name='1.png', areas=dict(ensemble=tuple(areas)), confusion=torch.zeros(25, 25).to_sparse())
-    assert metric.compute_metrics([result])['mIoU'] == 8.0  # 2 of 25
+    label = torch.tensor([[3, 3, 7]])  # two classes, without an error
+    metric.process({}, [dict(modalities=[], gt_sem_seg=dict(data=label), pred_sem_seg=dict(data=label))])
+    assert metric.evaluate(1)['mIoU'] == 8.0  # 2 of 25
 
 
 def test_label_map_survives_a_written_config(read_config):
@@ -310,6 +309,9 @@ def test_stretching_includes_the_padding(tmp_path, read_config):
     image = Compose([TRANSFORMS.build(step) for step in (load, labels, pad, stretch, pack)])(info)['inputs']['depth']
     padded = np.stack([np.pad(depth.astype(float), ((3, 3), (0, 0)), constant_values=v) for v in (123, 116, 103)])
     np.testing.assert_allclose(image, (padded - padded.min()) * 255.0 / (padded.max() - padded.min()), rtol=1e-6)
+    augmented = Compose([TRANSFORMS.build(step) for step in cfg.tta_pipeline])(info)['inputs']
+    assert len(augmented) == 6
+    assert {(float(each['depth'].min()), float(each['depth'].max())) for each in augmented} == {(0.0, 255.0)}
     constant = dict(modality_fields=['depth'], depth=np.full(SIZE, 3, np.float32))
     assert (TRANSFORMS.build(stretch)(constant)['depth'] == 0).all()
     assert TRANSFORMS.build(stretch)(dict(modality_fields=[])) == dict(modality_fields=[])  # RGB only

@@ -122,6 +122,7 @@ def test_tiff_and_palette_labels(root):
 def test_invalid_pixels_get_the_padding_value(root):
     events = EVENTS.copy()
     events[0, 0] = np.nan
+    events[0, 2, 1] = np.nan  # one of its channels
     np.save(root / 'events/a/0001.npy', events)
     modalities = dict(
         thermal=dict(path='ther/{}.png', dtype='uint16', scale=10, invalid=int(THERMAL[3, 4]), pad_val=-1.0),
@@ -178,6 +179,10 @@ def test_another_size_is_resized_only_on_request(root):
     resized = build(root, {**RGB, 'thermal': {**thermal, 'resize': True}})[0]['inputs']['thermal'][0].numpy()
     want = cv2.resize(small.astype(np.uint16).astype(np.float32), (32, 24), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_allclose(resized, want, rtol=1e-6)
+    # Without RGB, the size is that of a modality that is not resized, or of the label.
+    small_first = dict(thermal=dict(thermal, resize=True), events=dict(path='events/{}.npy', dtype='float32'))
+    for modalities in (small_first, dict(thermal=small_first['thermal'])):
+        assert np.array_equal(build(root, modalities)[0]['inputs']['thermal'][0], resized)
 
 
 def test_labels_are_optional_for_prediction(root):
@@ -238,6 +243,7 @@ WRONG = [
             ('pad_val', -1, '8-bit images have values from 0 to 255'), ('channels', 0, 'give a list of indices'),
         )
     ),
+    (dict(modalities=dict(rgb=dict(path='rgb/{}_rgb.jpg', pad_val=3))), ValueError, 'rgb.pad_val is not used: remove'),
     (dict(metainfo=dict(classes=['a', 'b'])), ValueError, '0001.png contains label 3, but the classes are 0 to 1'),
 ]  # fmt: skip
 

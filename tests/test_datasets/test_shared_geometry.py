@@ -171,6 +171,44 @@ def test_vectors_turn_with_the_image(sample, dtype):
         np.testing.assert_allclose(vectors(setting, rotate), [0.0, y, 0.8], atol=5e-3)
 
 
+def test_vectors_turn_with_every_flip(sample):
+    normal = np.tile(np.array([0.6, 0.48, 0.64], np.float32), (HEIGHT, WIDTH, 1))
+    for direction, want in (('vertical', [0.6, -0.48, 0.64]), ('diagonal', [-0.6, -0.48, 0.64])):
+        flip = TRANSFORMS.build(dict(type='cen_mm.RandomFlip', prob=1.0, direction=direction))
+        for setting in ('y_up', 'y_down'):
+            fields = dict(normal=Modality(vectors=setting))
+            out = flip(dict(sample, normal=normal.copy(), modality_fields=fields))['normal']
+            np.testing.assert_allclose(out[0, 0], want, atol=1e-6)
+
+
+def test_a_flip_swaps_classes_only(sample):
+    flip = TRANSFORMS.build(dict(type='cen_mm.RandomFlip', prob=1.0, swap_seg_labels=[(1, 2)]))
+    label = sample['gt_seg_map'].copy()
+    out = flip(dict(sample))
+    assert np.array_equal(out['depth'], sample['depth'][:, ::-1])
+    assert not np.array_equal(out['gt_seg_map'], label[:, ::-1])
+
+
+def test_transforms_that_predictions_do_not_undo_need_augmented_labels(sample):
+    sample['seg_fields'] = []  # LoadLabels(augment=False)
+    with pytest.raises(ValueError, match=r'cen_mm.Pad would move the images, but not their labels, and pred'):
+        TRANSFORMS.build(dict(type='cen_mm.Pad', size_divisor=32))(dict(sample))
+    out = TRANSFORMS.build(dict(type='cen_mm.Resize', scale=(2 * WIDTH, 2 * HEIGHT)))(dict(sample))
+    assert out['depth'].shape == (2 * HEIGHT, 2 * WIDTH)
+    assert out['gt_seg_map'].shape == (HEIGHT, WIDTH)
+
+
+def test_center_pad_of_five_channels(sample):
+    values = [1.0, 2.0, 3.0, 4.0, 5.0]
+    fields = dict(events=Modality(dtype='float32', pad_val=values))
+    events = np.zeros((HEIGHT, WIDTH, 5), np.float32)
+    pad = TRANSFORMS.build(dict(type='cen_mm.CenterPad', size=(HEIGHT + 4, WIDTH + 2)))
+    out = pad(dict(sample, events=events, modality_fields=fields))['events']
+    assert out.shape == (HEIGHT + 4, WIDTH + 2, 5)
+    assert out[0, 0].tolist() == values
+    assert not out[2:-2, 1:-1].any()
+
+
 @pytest.mark.parametrize('moves', [False, True])
 def test_transform_of_the_user_is_accepted_if_it_says_that_it_moves_the_modalities(moves):
     class Transpose(BaseTransform):

@@ -64,3 +64,15 @@ def test_options_of_the_exchanging_norms_do_not_depend_on_names():
         assert options[id(model[3].norms[1].weight)] == options[id(model[3].norms[0].bias)] == (0.1, 0)
         assert options[id(model[1].norms[0].weight)] == (0.02, 0.1)
         assert options[id(model[0].weight)] == (0.01, 0.1)
+
+
+def test_bfloat16_wrapper_computes_in_bfloat16_and_trains_in_float32():
+    conv = nn.Conv2d(3, 4, 1)
+    wrapper = build_optim_wrapper(conv, dict(type='cen_mm.BFloat16OptimWrapper', optimizer=dict(type='SGD', lr=0.1)))
+    before = conv.weight.detach().clone()
+    with wrapper.optim_context(conv):
+        out = conv(torch.ones(1, 3, 4, 4))
+    assert out.dtype == torch.bfloat16
+    wrapper.update_params(out.float().sum())
+    assert conv.weight.dtype == torch.float32
+    torch.testing.assert_close(conv.weight, before - 0.1 * 16)

@@ -285,7 +285,7 @@ WRONG = {
         ({'model': REMOVE}, 'model is None: training needs a value of type dict'),
     ],
     'translation': [
-        ({f'{TRAIN}/inputs': ['rgb', 'edge_texture']}, "TaskonomyDataset.target 'rgb' is also an input"),
+        ({f'{TRAIN}/inputs': ['rgb', 'edge_texture']}, "train_dataloader.dataset.target 'rgb' is also an input"),
         ({f'{VAL}/target': 'normal'}, 'train_dataloader has target=rgb, but val_dataloader has normal'),
         ({'model/loss_config': dict(pixel_loss_wait=1)}, 'but its only key is pixel_loss_weight'),
         (

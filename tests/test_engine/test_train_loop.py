@@ -1,13 +1,21 @@
 """A resumed run ends as an uninterrupted one, whatever the workers, and a dead worker is reported with its files."""
 
 import gc
+import multiprocessing
 import os
 import signal
+import subprocess
+import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DATA_SAMPLERS
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
+from mmengine.optim import OptimWrapper
+from mmengine.registry import DATA_SAMPLERS, METRICS
 from torch.utils.data import Sampler
 
 from cen_mm.engine import InterruptHook
@@ -36,6 +44,103 @@ def test_signal_saves_and_the_resumed_run_ends_as_an_uninterrupted_one(toy_run, 
         assert resumed.iter == whole.iter == 15
         assert torch.equal(weights(resumed), weights(whole))
     assert not torch.equal(weights(toy_run('untrained')), weights(whole))
+
+
+def test_workers_ignore_signals_to_the_whole_job(toy_run, tmp_path):
+    before = set(multiprocessing.active_children())
+
+    def signal_all(_) -> None:
+        workers = set(multiprocessing.active_children()) - before
+        assert len(workers) == 2
+        pids = [str(pid) for pid in (*(worker.pid for worker in workers), os.getpid())]
+        subprocess.run(['kill', '-TERM', *pids], check=True)  # another process, as the scheduler is
+        time.sleep(0.2)  # a worker would end
+
+    with pytest.raises(SystemExit):
+        toy_run(act={7: signal_all}, workers=2).train()
+    assert torch.load(tmp_path / 'work/interrupted.pth', weights_only=True)['meta']['iter'] == 7
+
+
+def test_second_signal_ends_at_once(toy_run, tmp_path):
+    def signal_twice(_) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(SystemExit) as end:
+        toy_run(act={3: signal_twice}).train()
+    assert end.value.code == 130
+    assert not list((tmp_path / 'work').glob('*.pth'))
+
+
+@pytest.mark.parametrize('batch_size', [1, 4])
+def test_an_epoch_is_resumed_with_another_batch_size(toy_run, batch_size):
+    """Every sample of the epoch is read once. The first number of a sample is its index."""
+
+    def train(**options) -> list[int]:
+        read: list[int] = []
+        runner = toy_run(train_cfg=dict(type='cen_mm.ResumableTrainLoop', max_epochs=1), **options)
+        step = runner.model.train_step
+
+        def train_step(data: dict, optim_wrapper: OptimWrapper) -> dict:
+            read.extend(int(inputs[0]) for inputs in data['inputs'])
+            return step(data, optim_wrapper)
+
+        runner.model.train_step = train_step
+        with suppress(SystemExit):
+            runner.train()
+        return read
+
+    loader = dict(dataset=dict(type='ToyDataset'), sampler=dict(type='DefaultSampler', shuffle=True))
+    first = train(act={2: lambda _: os.kill(os.getpid(), signal.SIGTERM)})
+    second = train(train_dataloader=dict(loader, batch_size=batch_size), resume=True)
+    assert len(first) == 4
+    assert sorted(first + second) == list(range(10))
+
+
+class ToyMetric(BaseMetric):
+    """The same score for every validation but the first."""
+
+    def process(self, data_batch, data_samples) -> None:
+        self.results.append(0)
+
+    def compute_metrics(self, results: list) -> dict:
+        return dict(score=float(MessageHub.get_current_instance().get_info('epoch') > 0))
+
+
+class Kill(Hook):
+    """Raises an error at the end of a validation, after the last checkpoint was saved, or in its middle."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, epoch: int, method: str):
+        self.epoch = epoch
+        setattr(self, method, self.kill)
+
+    def kill(self, runner, *args, **kwargs) -> None:
+        if runner.epoch == self.epoch:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(('epoch', 'method'), [(0, None), (2, 'after_val_iter'), (2, 'after_val_epoch')])
+def test_a_validation_counts_once(toy_run, tmp_path, epoch, method):
+    """The schedule follows the scores, and the best checkpoint is kept, as if the run had not been killed."""
+    METRICS.register_module(module=ToyMetric, force=True)
+    validation = dict(dataset=dict(type='ToyDataset'), sampler=dict(type='DefaultSampler', shuffle=False))
+    options = dict(
+        val_dataloader=dict(validation, batch_size=5), val_cfg={}, val_evaluator=dict(type='ToyMetric'),
+        param_scheduler=dict(type='ReduceOnPlateauLR', monitor='score', rule='greater', patience=1, factor=0.5),
+        checkpoint=dict(save_best='score', rule='greater'),
+        train_cfg=dict(type='cen_mm.ResumableTrainLoop', max_epochs=5),
+    )  # fmt: skip
+    if method:
+        with pytest.raises(ZeroDivisionError):
+            toy_run(custom_hooks=[Kill(epoch, method)], **options).train()
+    runner = toy_run(resume=bool(method), **options)
+    runner.train()
+    assert runner.optim_wrapper.get_lr()['lr'] == [0.05]  # after two validations without a better score
+    assert {path.name for path in tmp_path.glob('work/*.pth*')} == {
+        *(f'epoch_{i}.pth' for i in range(1, 6)), 'best_score_epoch_2.pth'
+    }  # fmt: skip
 
 
 def test_signal_waits_for_the_step_of_the_optimizer(toy_run, tmp_path):

@@ -188,10 +188,6 @@ def test_cascades_are_refused(build):
         build({}, decode_head=[head, head])
 
 
-def test_hard_pixels_are_sampled(build):
-    check(build(dict(type='FCNHead', sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=100))))
-
-
 def test_one_output_channel_with_threshold(build):
     loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
     head = dict(type='FCNHead', num_classes=2, out_channels=1, threshold=0.3, loss_decode=loss)

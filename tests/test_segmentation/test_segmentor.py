@@ -125,11 +125,18 @@ def test_negative_threshold_raises_clear_error(tiny_model):
         tiny_model({'backbone.threshold': -1})
 
 
-def test_head_losses_equal_mmseg(tiny_model):
-    """Values and gradients are equal, with unlabeled pixels, two losses with the same name and a third loss."""
-    losses = [dict(type='CrossEntropyLoss', avg_non_ignore=True), dict(type='CrossEntropyLoss', loss_weight=0.5)]
-    losses.append(dict(type='DiceLoss', ignore_index=255))
-    head = tiny_model({'decode_head.loss_decode': losses}).decode_head.double()
+ENTROPY = dict(type='CrossEntropyLoss')
+LOSSES = {  # losses and sampler; two losses have the same name
+    'several': ([dict(ENTROPY, avg_non_ignore=True), dict(ENTROPY, loss_weight=0.5), dict(type='DiceLoss')], None),
+    'sampler': ([ENTROPY], dict(type='OHEMPixelSampler', thresh=0.7, min_kept=20)),
+}
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_head_losses_equal_mmseg(tiny_model, name):
+    """Values and gradients are equal, also with unlabeled pixels."""
+    losses, sampler = LOSSES[name]
+    head = tiny_model({'decode_head.loss_decode': losses, 'decode_head.sampler': sampler}).decode_head.double()
     logits = torch.randn(2, 5, 9, 7, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
     targets = samples(2, 35, 27)
     for sample in targets:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from unittest import mock
 
 import command_line
 import cv2
@@ -78,7 +79,8 @@ def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
     test = ('test.py', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', work_dir, '--cfg-options', *SMALL)
     log = run(any_nyudv2, *test, '--show-dir', shown, '--out', out, own_process=True)
     assert '| ensemble |' in log
-    assert {'mIoU', 'rgb/mIoU', 'depth/mAcc', 'aAcc'} <= set(read_last_scores(work_dir))
+    scores = read_last_scores(work_dir)
+    assert {'mIoU', 'rgb/mIoU', 'depth/mAcc', 'aAcc'} <= set(scores)
     images = list(shown.rglob('*.png'))
     height, width, _ = cv2.imread(str(images[0])).shape
     assert width > height  # three columns, two rows
@@ -93,6 +95,13 @@ def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
     check_report(run(any_nyudv2, 'analysis_tools/report.py', work_dir, own_process=True), work_dir)
     assert 'mIoU' in run(any_nyudv2, *test, '--tta')
     check_exchange_map(run, any_nyudv2, work_dir / 'epoch_2.pth', tmp_path)
+
+    written = work_dir / CONFIG.name
+    before = written.read_text()
+    run(any_nyudv2, *train[:2], '--check', *train[3:], '--cfg-options', *SMALL, 'model.backbone.threshold=0.05')
+    assert written.read_text() == before  # of the trained network
+    run(any_nyudv2, 'test.py', written, work_dir / 'best_mIoU_epoch_2.pth', '--work-dir', tmp_path / 'again')
+    assert read_last_scores(tmp_path / 'again') == scores
 
 
 CHILD = """
@@ -122,6 +131,15 @@ def test_a_child_config(run, made_nyudv2, tmp_path):
         scores.append(read_last_scores(work_dir))
     assert scores[0] == scores[1]
     assert len(set(scores[0].values())) > 6
+    config.write_text(config.read_text().replace('exchange=None', 'exchange=None, visualization=None'))
+    test = ('test.py', config, work_dir / 'epoch_1.pth', '--work-dir', work_dir)
+    run(made_nyudv2, *test, '--out', tmp_path / 'out', '--cfg-options', *SMALL)
+    assert len(list((tmp_path / 'out').iterdir())) == 2
+    said = run(made_nyudv2, *test, '--show-dir', tmp_path / 'out', '--cfg-options', *SMALL, fails=True)
+    assert said.strip().endswith('--show and --show-dir need default_hooks.visualization: remove visualization=None.')
+    fewer = 'test_dataloader.dataset.metainfo.classes=[wall,floor]'
+    said = run(made_nyudv2, *test, '--cfg-options', *SMALL, fewer, fails=True)
+    assert 'model.decode_head.num_classes is 40, but the data set has 2 classes (metainfo.classes): use the' in said
     state = torch.load(work_dir / 'epoch_1.pth', weights_only=False)
     assert state['meta']['dataset_meta']['classes'][:2] == ('wall', 'floor')
     state['meta']['dataset_meta']['classes'] = ('floor', 'wall')
@@ -330,8 +348,9 @@ def test_config_on_a_gpu_and_under_open_mpi(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, 'argv', ['train.py', '--launcher', 'mpi', '--verbose'])
     monkeypatch.delenv('LOCAL_RANK', raising=False)
     monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_RANK', '3')
-    args = command_line.parse_args(argparse.ArgumentParser())
-    assert os.environ['LOCAL_RANK'] == '3'
+    with mock.patch.dict(os.environ):
+        args = command_line.parse_args(argparse.ArgumentParser())
+        assert os.environ['LOCAL_RANK'] == '3'
     path = tmp_path / 'config.py'
     path.write_text(f'_base_ = {str(CONFIG)!r}\nval_dataloader = val_cfg = val_evaluator = None\n')
     args.config, args.work_dir = str(path), None

@@ -293,3 +293,25 @@ def test_losses_are_one_graph_for_any_batch_and_size(build):
         torch.manual_seed(0)
         torch.testing.assert_close(ours, compute(inputs, real, mask))
     assert graphs.frame_count == 1
+
+
+def test_images_are_ordered_by_the_names_of_the_model(build):
+    """mmengine sorts the inputs of the data set in the configs that it writes."""
+    model, data = build(3), batch_of(3)
+    moved = copy.deepcopy(data)
+    order = [2, 0, 1]
+    moved['inputs'] = [torch.cat([image.chunk(3)[i] for i in order]) for image in data['inputs']]
+    for sample in moved['data_samples']:
+        sample.set_metainfo(dict(modalities=tuple(NAMES[i] for i in order)))
+    results = [model.eval()(each['inputs'], each['data_samples'], mode='predict') for each in (data, moved)]
+    for ours, want in zip(*results):
+        assert list(ours.branches) == list(want.branches)
+        assert all(torch.equal(ours.branches[name], want.branches[name]) for name in want.branches)
+    losses = []
+    for each in (data, moved):
+        torch.manual_seed(0)
+        trained = copy.deepcopy(model).train()
+        losses.append(trained.train_step(copy.deepcopy(each), wrappers_of(trained)))
+    assert {name: float(value) for name, value in losses[0].items()} == pytest.approx(
+        {name: float(value) for name, value in losses[1].items()}
+    )

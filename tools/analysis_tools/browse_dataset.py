@@ -31,6 +31,8 @@ def main() -> None:
     is_segmentation = cfg.get('default_scope') != 'mmagic'
     if not is_segmentation:
         from cen_mm.translation.results_hook import draw_strip, named_after
+    if not cfg.get(f'{args.phase}_dataloader'):
+        raise SystemExit(f'{args.config} has no {args.phase}_dataloader: choose another --phase.')
     dataset = DATASETS.build(cfg[f'{args.phase}_dataloader'].dataset)
     visualizer = VISUALIZERS.build(dict(type='cen_mm.MultimodalVisualizer', name='browse'))
     visualizer.dataset_meta = dataset.metainfo
@@ -49,4 +51,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        raise SystemExit(str(error)) from None

@@ -5,6 +5,7 @@ python tools/analysis_tools/plot_schedule.py configs/cen_refinenet_r101_nyudv2.p
 
 import argparse
 from collections import Counter
+from pathlib import Path
 
 from matplotlib.figure import Figure
 from mmengine.config import Config
@@ -81,6 +82,7 @@ def main() -> None:
     axis.set(xlabel='epoch', ylabel='learning rate', yscale='log', title=args.config)
     axis.legend()
     axis.grid(alpha=0.3)
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=100)
     print(args.out)
 

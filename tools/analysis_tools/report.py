@@ -159,6 +159,7 @@ def write_page(runs: list[RunResults], out: Path) -> None:
         versions=list(dict.fromkeys(name for run in runs for name in run.run.get('versions', {}))),
         ensemble=ENSEMBLE,
     )
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding='utf-8')
 
 

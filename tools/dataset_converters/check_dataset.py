@@ -171,7 +171,10 @@ def main() -> None:
     training: list[Files] = []
     for split, settings in list_datasets(cfg):
         loading = [step for step in settings.pipeline if step.type.split('.')[-1].startswith('Load')]
-        dataset = DATASETS.build({**settings, 'pipeline': loading, 'lazy_init': True})
+        try:
+            dataset = DATASETS.build({**settings, 'pipeline': loading, 'lazy_init': True})
+        except ValueError as error:
+            raise SystemExit(f'{split}: {error}') from None
         try:
             listed = list_files(dataset)
         except (FileNotFoundError, ValueError) as error:

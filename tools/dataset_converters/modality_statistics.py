@@ -44,7 +44,7 @@ class Moments:
         self.pixels += values.shape[1]
         if modality.invalid is not None or np.dtype(modality.dtype).kind == 'f':
             pad_val = np.reshape(modality.pad_val, (-1, 1)).astype(image.dtype)  # 31.72 is not the float32 number
-            values = values[:, (values != pad_val).any(axis=0)]
+            values = values[:, (values != pad_val).all(axis=0)]  # measured in all channels
         elif modality.dtype != 'uint8':
             self.zeros += (values == 0).all(axis=0).sum()
         self.valid += values.shape[1]
@@ -121,4 +121,8 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        last = str(error).splitlines()[-1]  # of a worker's traceback
+        raise SystemExit(last.rpartition('Error: ')[2]) from None

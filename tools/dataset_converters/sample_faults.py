@@ -140,10 +140,12 @@ def check_orientation(path: str, content: bytes) -> Iterator[Fault]:
             # Pillow decodes the whole PNG to find EXIF data behind the pixels.
             stored = image.format != 'PNG' or 'exif' in image.info
             orientation = image.getexif().get(0x0112, 1) if stored else 1
+            turns = image.format == 'TIFF'  # OpenCV applies it there
     except Exception:  # TIFF of a type that Pillow lacks, or damaged EXIF data, which nothing uses
         return
     if orientation != 1:
-        text = 'is ignored, as the other files of the sample have none: turn the pixels, and remove the tag.'
+        kind = 'turns the image' if turns else 'is ignored'
+        text = f'{kind}, and the other files of the sample may have none: turn the pixels, and remove the tag.'
         yield Fault(path, 'EXIF orientation', f'{path} has EXIF orientation {orientation}, which {text}')
 
 

@@ -12,6 +12,7 @@ python tools/model_converters/cen_to_mm.py --task translation cen_unet.pth check
 """
 
 import argparse
+import re
 from functools import partial
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def convert(
 def read(path: str) -> dict[str, torch.Tensor]:
     """Reads the state dict of a checkpoint in either format, without unpickling code.
 
-    The prefix ``module.`` is removed from the keys.
+    ``module.``, which wrappers for several processes add, is removed from the keys.
     """
     if not Path(path).is_file():
         raise SystemExit(f'The checkpoint {path} does not exist: give the path of a file.')
@@ -74,7 +75,7 @@ def read(path: str) -> dict[str, torch.Tensor]:
         if isinstance(value, dict) and value and all(isinstance(tensor, torch.Tensor) for tensor in value.values()):
             checkpoint = value
             break
-    return {key[7:] if key.startswith('module.') else key: value for key, value in checkpoint.items()}
+    return {re.sub(r'^((?:generators|discriminators)\.)?module\.', r'\1', key): checkpoint[key] for key in checkpoint}
 
 
 def segmentation(args: argparse.Namespace) -> str:
@@ -122,6 +123,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.discriminator and args.task == 'segmentation':
         raise SystemExit('--discriminator is only for translation: add --task translation, or remove --discriminator.')
+    for path in filter(None, (args.dst, args.reverse and args.discriminator)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     try:
         description = {'segmentation': segmentation, 'translation': translation}[args.task](args)
     except ValueError as error:

@@ -229,7 +229,8 @@ class Furnisher:
             self.put('bed', place, (size[0], 0.06, 0.45), 0.03, size[2], texture, tile=1.2)
 
     def table(self) -> None:
-        width, depth, height = self.rng.uniform(0.9, 1.5), self.rng.uniform(0.7, 0.9), self.rng.uniform(0.6, 0.78)
+        self.rng.uniform(0.9, 1.5)  # not used; without it, all rooms would change
+        depth, height = self.rng.uniform(0.7, 0.9), self.rng.uniform(0.6, 0.78)
         yaw, texture, round_top = self.rng.uniform(-0.6, 0.6), self.finish(), self.rng.random() < 0.4
         width = depth = 1.1 * depth if round_top else depth
         place = self.layout.on_floor(self.rng, (width, depth), yaw)

@@ -1,12 +1,18 @@
 """Comparing the sizes of the images of a sample."""
 
-from typing import Optional
+from typing import Iterable, Optional
 
 import mmcv
 import numpy as np
 
 from ..files import BadFileError
 from ..modality import Modality
+
+
+def reference(paths: Iterable[str], settings: dict[str, Modality]) -> str:
+    """Returns the name of the image whose size counts: the first one that is not resized, or the first one."""
+    names = list(paths)
+    return next((name for name in names if not settings[name].resize), names[0])
 
 
 def match_size(

@@ -86,8 +86,11 @@ class CenterPad(BaseTransform):
             image = results[key]
             if image.ndim == 2 and isinstance(value, (list, tuple)):
                 image = cv2.merge([image] * len(value))
-            borders = (vertical, vertical, horizontal, horizontal)
-            value = value if isinstance(value, (list, tuple)) else [value] * 4  # cv2 would only fill the first channel
-            results[key] = cv2.copyMakeBorder(image, *borders, cv2.BORDER_CONSTANT, value=value)
+            height, width, *channels = image.shape
+            value = np.rint(value) if image.dtype.kind in 'iu' else value
+            # OpenCV pads up to four channels.
+            padded = np.full((height + 2 * vertical, width + 2 * horizontal, *channels), value, image.dtype)
+            padded[vertical : vertical + height, horizontal : horizontal + width] = image
+            results[key] = padded
         results['img_shape'] = results['pad_shape'] = results['img'].shape[:2]
         return results

@@ -10,7 +10,7 @@ from PIL import Image
 from ...registry import TRANSFORMS
 from ..files import BadFileError
 from ..modality import FORMATS, Modality, check_size, decoding, image_size, read_bounded
-from .alignment import match_size
+from .alignment import match_size, reference
 
 
 @TRANSFORMS.register_module()
@@ -18,8 +18,8 @@ class LoadModalities(BaseTransform):
     """Reads the files of all modalities, with the settings in the data set's ``modalities``.
 
     RGB becomes ``img``, in BGR order as mmseg's transforms expect it. Without RGB, ``img`` is black and only has the
-    right size. All other modalities are in ``modality_fields``, which the geometric transforms of cen_mm move with
-    the image.
+    right size: that of the first modality without ``resize``, or of the label if all are resized. All other modalities
+    are in ``modality_fields``, which the geometric transforms of cen_mm move with the image.
 
     Required keys: ``modality_paths``, ``modality_settings``. Added keys: ``img`` ``(H, W, 3)``, the name of each other
     modality, ``(H, W)`` or ``(H, W, C)``, ``modality_fields``, ``img_shape``, ``ori_shape``.
@@ -37,8 +37,13 @@ class LoadModalities(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         paths, settings = results['modality_paths'], results['modality_settings']
-        first = 'rgb' if 'rgb' in paths else next(iter(paths))
+        first = 'rgb' if 'rgb' in paths else reference(paths, settings)
         shape = None
+        if settings[first].resize and first != 'rgb' and 'seg_map_path' in results:
+            label = results.get('label_settings') or Modality()
+            content = read_bounded(results['seg_map_path'], self.backend_args, label.max_pixels)
+            with decoding(results['seg_map_path']):
+                shape = image_size(content)[::-1]
         for name in (first, *(name for name in paths if name != first)):
             image = settings[name].load(paths[name], name, name == 'rgb', self.backend_args)
             shape = shape or image.shape[:2]

@@ -7,7 +7,7 @@ from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
 from ..files import BadFileError
-from .alignment import match_size
+from .alignment import match_size, reference
 
 
 @TRANSFORMS.register_module()
@@ -33,9 +33,9 @@ class LoadPairedImages(BaseTransform):
         paths, all_settings = dict(results['modality_paths']), results['modality_settings']
         if 'target_path' in results:
             paths[results['target']] = results['target_path']
-        first, shape = next(iter(paths)), None
-        images, all_missing = {}, {}
-        for name, path in paths.items():
+        first, shape = reference(paths, all_settings), None
+        images, all_missing = dict.fromkeys(paths), {}
+        for name, path in sorted(paths.items(), key=lambda item: item[0] != first):
             settings = all_settings[name]
             image, missing = settings.load_image(path, name, self.backend_args)
             shape = shape or image.shape[:2]

@@ -25,6 +25,8 @@ from mmseg.datasets.transforms import (
 from ...registry import TRANSFORMS
 from ..modality import Modality
 
+# Transforms that mmseg undoes on the predictions of tests
+UNDONE = (RandomChoiceResize, RandomFlip, RandomResize, Resize, ResizeShortestEdge, ResizeToMultiple)
 INTERPOLATING = (RandomChoiceResize, RandomResize, RandomRotate, Resize, ResizeShortestEdge, ResizeToMultiple)
 # Transforms that move no pixels, or only contain other transforms.
 PIXELS_STAY = {
@@ -43,6 +45,7 @@ def _settings_of(transform: BaseTransform, modality: Modality, pad_val: float) -
     # 'pal_val' is mmseg's spelling in RandomRotate.
     new = [(transform, name, pad_val) for name in ('seg_pad_val', 'seg_fill_in', 'pal_val')]
     new.append((resize, 'interpolation', modality.interpolation))
+    new.append((transform, 'swap_seg_labels', None))  # of RandomFlip: classes, not values of a modality
     if isinstance(transform, Pad):
         new.append((transform, 'pad_val', {**transform.pad_val, 'seg': pad_val}))
     if isinstance(transform, CenterCrop):  # it builds a Pad
@@ -80,6 +83,15 @@ def _with_modalities(base: type) -> type:
     """Derives a transform that also moves the modalities."""
 
     def transform(self: BaseTransform, results: dict) -> dict:
+        label = None
+        if 'gt_seg_map' not in results.get('seg_fields', ()):  # LoadLabels(augment=False), for tests
+            label = results.pop('gt_seg_map', None)
+            if label is not None and not issubclass(base, UNDONE):
+                raise ValueError(
+                    f'cen_mm.{base.__name__} would move the images, but not their labels, and predictions are not '
+                    'moved back: remove it from the pipelines for validation and test. To pad, set test_cfg=dict('
+                    'size_divisor=..) in model.data_preprocessor.'
+                )
         inputs = dict(results)
         with cache_random_params(self):
             results = base.transform(self, results)
@@ -90,7 +102,10 @@ def _with_modalities(base: type) -> type:
                     direction = results['flip_direction'] if isinstance(self, RandomFlip) and results['flip'] else ''
                     moved = turn_vectors(moved, modality, direction, degrees if rotate else 0.0)
                 results[name] = moved
-        return results
+        # What mmcv leaves cannot be pickled, for workers that are spawned.
+        for name in ('transform', *getattr(self, '_methods_with_randomness', ())):
+            vars(self).pop(name, None)
+        return results if label is None else {**results, 'gt_seg_map': label}
 
     doc = f'{base.__name__} of {base.__module__.partition(".")[0]} that also moves the modalities.'
     return TRANSFORMS.register_module(

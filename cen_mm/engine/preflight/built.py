@@ -48,6 +48,16 @@ def check_classes(model: nn.Module, train: Any) -> None:
                     )
 
 
+def check_target(train: Any) -> None:
+    """Raises ValueError if the target of translation is also an input."""
+    target, inputs = train.metainfo.get('target'), train.metainfo.get('modalities', ())
+    if target in inputs:
+        raise ValueError(
+            f'train_dataloader.dataset.target {target!r} is also an input: remove it from inputs={list(inputs)}, or '
+            'choose another target.'
+        )
+
+
 def check_same_data(train: Any, val: Any) -> list[str]:
     """Compares what the training and validation data sets contain.
 

@@ -66,6 +66,7 @@ class PreflightHook(Hook):
         dataset = next(base_datasets(loader.dataset))
         with trial.unchanged_state(model):
             built.check_classes(model, dataset)
+            built.check_target(dataset)
             warnings = built.check_ignore_index(dataset) + built.check_learning_rates(runner.optim_wrapper)
             warnings += built.check_custom_keys(runner.cfg.optim_wrapper, model)
             warnings += built.check_schedule(runner.cfg, runner.train_loop)

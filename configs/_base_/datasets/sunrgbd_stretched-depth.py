@@ -8,7 +8,7 @@ train_pipeline = [dict(step, pad_val=pad_val) if 'pad_val' in step else step for
 train_pipeline += pack
 test_pipeline = [*_base_.test_pipeline[:-1], *pack]
 tta_pipeline = _base_.tta_pipeline
-tta_pipeline[-1]['transforms'][-1] = pack
+tta_pipeline[-1]['transforms'][-1:] = [[step] for step in pack]  # each list has alternatives
 depth = dict(depth=dict(scale=None))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline, modalities=depth))
 val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline, modalities=depth))
