@@ -87,6 +87,7 @@ def test_geometric_transforms_move_all_modalities(step, sample):
         want = plain(dict(sample, img=sample['img'].copy(), gt_seg_map=sample['gt_seg_map'].copy()))
         assert np.array_equal(rgb, want['img'])
         assert np.array_equal(label, want['gt_seg_map'])
+    pickle.dumps(transform)  # for workers that are spawned after the check before training
 
 
 @pytest.mark.parametrize('step', PHOTOMETRIC, ids=lambda step: step['type'])

@@ -393,6 +393,18 @@ def test_doubtful_settings_are_warned_of_once(train, make, task, changes, expect
     assert ' - WARNING - ' in warnings[0]
 
 
+def test_a_good_config_has_no_warning(train, make, task):
+    cfg = make(task, {'default_hooks/preflight/check_only': True})
+    cfg.train_cfg.max_epochs = Config.fromfile(ROOT / f'configs/{TASKS[task]}.py').train_cfg.max_epochs
+    ended, log = train(cfg)
+    assert ended == 0
+    assert 'Checked before training' in log
+    known = ('prefix is not set', 'not in the scope')  # of mmengine
+    assert not [
+        line for line in log.splitlines() if ' - WARNING - ' in line and not any(text in line for text in known)
+    ]
+
+
 def test_results_do_not_depend_on_the_check(train, make, task):
     """With dropout, random crops and flips: equal random numbers and losses."""
     records = []
