@@ -17,6 +17,7 @@ ALLOWED = {
     'engine': {'exchange'},
     'apis': {'exchange', 'segmentation', 'translation', 'datasets', 'engine'},
 }
+TOOLS = {path.stem for path in (PACKAGE.parent / 'tools').rglob('*')}  # files and folders
 SUBPACKAGES = [path for path in sorted(PACKAGE.iterdir()) if (path / '__init__.py').exists()]
 
 
@@ -29,7 +30,8 @@ def imports_of(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) + 1 - node.level] if node.level else []
-            names.add('.'.join([*base, *([node.module] if node.module else [])]))
+            module = '.'.join([*base, *([node.module] if node.module else [])])
+            names |= {module, *(f'{module}.{alias.name}' for alias in node.names)}
     return names
 
 
@@ -45,6 +47,7 @@ def test_dependencies_have_one_direction(subpackage):
         }
         assert internal <= ALLOWED[subpackage.name], path
         external = {name.split('.')[0] for name in names if not name.startswith('cen_mm')}
+        assert external.isdisjoint(TOOLS), path
         assert subpackage.name == 'translation' or 'mmagic' not in external, path
         if subpackage.name == 'exchange':
             assert external <= {'torch', *sys.stdlib_module_names}, path
