@@ -120,6 +120,18 @@ def test_three_modalities(tiny_model):
         model.branches(torch.randn(2, 8, 32, 32))
 
 
+@torch.no_grad()
+def test_sliding_windows_average_every_output(tiny_model):
+    model = tiny_model({'test_cfg': dict(mode='slide', crop_size=(32, 32), stride=(16, 16))}).eval()
+    inputs, meta = torch.randn(2, 6, 48, 48), [dict(img_shape=(48, 48), ori_shape=(48, 48))] * 2
+    total, count = torch.zeros(2, 3 * 5, 48, 48), torch.zeros(48, 48)
+    for y, x in ((0, 0), (0, 16), (16, 0), (16, 16)):
+        window = (..., slice(y, y + 32), slice(x, x + 32))
+        total[window] += model.encode_decode(inputs[window], meta)
+        count[window] += 1
+    torch.testing.assert_close(model.inference(inputs, meta), total / count, rtol=1e-4, atol=1e-5)
+
+
 def test_negative_threshold_raises_clear_error(tiny_model):
     with pytest.raises(ValueError, match=r'threshold=-1: .* Use 0 or more'):
         tiny_model({'backbone.threshold': -1})
