@@ -222,6 +222,15 @@ WRONG = {
             'but the last batch of an epoch has one (4 samples): set train_dataloader.drop_last=True',
         ),
         ({f'{VAL}/label': None}, 'Samples of val_dataloader cannot be evaluated: '),
+        (
+            {'model/decode_head/loss_decode/loss_weight': 1e39},
+            'loss is inf before the first step: check the images in',
+        ),
+        ({'val_evaluator': [dict(type='cen_mm.MultimodalIoUMetric')] * 2}, 'Two metrics of val_evaluator have the sc'),
+        (
+            {f'{loader}/label_map': {200: 0} for loader in (TRAIN, VAL)},
+            'all 4096 pixels of the samples are unlabeled. C',
+        ),
         ({'model/neck/in_channels': 7}, 'model.neck: TypeError: '),
         ({f'{CHECKPOINT}/save_best': 'mIoUs'}, 'CheckpointHook.save_best.mIoUs is unknown: write mIoU'),
         (
