@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
+from mmengine.structures import PixelData
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -168,6 +169,7 @@ def _batch(samples: list[dict], loader: Any, model: nn.Module, with_labels: bool
     for sample in samples:
         if isinstance(sample['inputs'], dict) and not next(model.parameters()).is_cuda:
             sample['inputs'] = {name: x[:, part, part] for name, x in sample['inputs'].items()}
-            for name, pixels in sample['data_samples'].items() if with_labels else ():
-                setattr(sample['data_samples'], name, pixels[part, part])
+            for name, value in sample['data_samples'].items() if with_labels else ():
+                if isinstance(value, PixelData):
+                    setattr(sample['data_samples'], name, value[part, part])
     return loader.collate_fn(samples)
