@@ -1,6 +1,7 @@
 """Training steps and inference on a GPU agree with the CPU, compiled with eager code, two processes with one.
 
-`CEN_MM_TEST_DEVICE=cpu` runs the tests without a GPU; the compiled ones then need a C++ compiler.
+Without a GPU, the fast ones run on the CPU; `CEN_MM_TEST_DEVICE=cpu` runs all, and the compiled ones then need a C++
+compiler.
 """
 
 import copy
@@ -29,11 +30,11 @@ from cen_mm.exchange import exchanging_norms
 from cen_mm.segmentation import MultimodalIoUMetric
 
 ROOT = Path(__file__).parents[1]
-DEVICE = os.environ.get('CEN_MM_TEST_DEVICE', 'cuda')
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(DEVICE == 'cuda' and not torch.cuda.is_available(), reason='there is no GPU'),
-]
+DEVICE = os.environ.get('CEN_MM_TEST_DEVICE') or ('cuda' if torch.cuda.is_available() else 'cpu')
+pytestmark = pytest.mark.gpu
+slow = pytest.mark.skipif(
+    DEVICE == 'cpu' and 'CEN_MM_TEST_DEVICE' not in os.environ, reason='there is no GPU, and it is slow without one'
+)
 needs_cuda = pytest.mark.skipif(DEVICE != 'cuda', reason='the CPU has no streams')
 # Data type of autocast (float64: of the network), loss scale, and relative tolerance of the gradients. In float32, a
 # few activations near zero may change their sign, and with it the gradient of a ReLU.
@@ -176,6 +177,7 @@ def assert_close(ours, want, tolerance):
     assert (ours - want).norm() <= tolerance * want.norm()
 
 
+@slow
 @pytest.mark.parametrize('num_modalities', [2, 3])
 def test_training_step(task, precision, num_modalities):
     task, (dtype, scale, tolerance) = task(num_modalities), precision
@@ -238,6 +240,7 @@ def test_captured_inference_follows_the_weights(config):
         assert not torch.allclose(want, before[name], rtol=0.01)
 
 
+@slow
 def test_float16_with_loss_scaler(task, float16):
     """``train.py --amp --amp-dtype float16``: the scale settles, and then a step changes the parameters as in float32.
 
@@ -269,6 +272,7 @@ def test_float16_with_loss_scaler(task, float16):
     assert_close(changes[1], changes[0], 0.1)
 
 
+@slow
 @pytest.mark.parametrize('dtype', [None, torch.bfloat16], ids=str)
 @torch.no_grad()
 def test_compiled_inference(task, dtype):
@@ -284,6 +288,7 @@ def test_compiled_inference(task, dtype):
             assert_close(ours[name].float(), image.float(), FLOAT32 if dtype is None else 0.05)
 
 
+@slow
 @pytest.mark.parametrize('dtype', [None, torch.bfloat16], ids=str)
 def test_compiled_training(task, dtype):
     """With inductor and dynamic shapes, without graph breaks. Another size is no reason to compile again."""
@@ -296,6 +301,7 @@ def test_compiled_training(task, dtype):
         assert_close(gradients(model, compiled, batch, dtype), want, FLOAT32 if dtype is None else 0.35)
 
 
+@slow
 def test_training_with_compile_in_the_config(run_tool, made_nyudv2, tmp_path, monkeypatch):
     """mmengine compiles ``train_step``, which contains the optimizer, in several graphs."""
     monkeypatch.setenv('CEN_MM_NYUDV2', str(made_nyudv2))
@@ -317,6 +323,7 @@ def test_training_with_compile_in_the_config(run_tool, made_nyudv2, tmp_path, mo
         torch.testing.assert_close(states[1][key], value, rtol=1e-3, atol=1e-4, msg=key)
 
 
+@slow
 def test_tools_with_amp_workers_accumulation_and_resuming(run_tool, made_nyudv2, tmp_path, monkeypatch):
     """One process resumes a run of dist_train.sh, which uses NCCL on a GPU; test.py repeats the last scores."""
     monkeypatch.setenv('CEN_MM_NYUDV2', str(made_nyudv2))
@@ -380,11 +387,13 @@ def test_resumed_adamw_counts_its_steps_on_the_cpu(tmp_path):
     assert torch.equal(step(weight, optimizer), want)
 
 
+@slow
 def test_two_processes_equal_one_with_the_joined_batch(config, tmp_path):
     """On one GPU with gloo, on two with NCCL. The statistics of the batch norms are constant, as with R101."""
     check_two_processes(Segmentation(config, norm_eval=True), tmp_path)
 
 
+@slow
 def test_two_processes_translate_like_one(config, tmp_path):
     check_two_processes(Translation(config), tmp_path)
 
