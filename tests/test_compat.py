@@ -49,7 +49,7 @@ def test_weights_only_accepts_the_log_history_and_no_other_code(tmp_path):
 
 def test_data_loaders_pin_every_tensor_of_a_batch(monkeypatch):
     """Pinning needs a GPU, so a sum marks what would be pinned."""
-    monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda tensor: tensor + 1)
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda tensor, *_: tensor + 1)
     label = SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, 2, 2, dtype=torch.uint8)), metainfo=dict(a=1))
     image = BaseDataElement(gt_img=torch.zeros(3, 2, 2), mask=torch.zeros(1, 2, 2))
     batch = pin_memory(dict(inputs=ModalityInputs(rgb=[torch.zeros(3, 2, 2)]), data_samples=[label, image]))

@@ -100,7 +100,7 @@ def test_train_resume_test_and_report(run, any_nyudv2, tmp_path):
     before = written.read_text()
     run(any_nyudv2, *train[:2], '--check', *train[3:], '--cfg-options', *SMALL, 'model.backbone.threshold=0.05')
     assert written.read_text() == before  # of the trained network
-    run(any_nyudv2, 'test.py', written, work_dir / 'best_mIoU_epoch_2.pth', '--work-dir', tmp_path / 'again')
+    run(any_nyudv2, 'test.py', written, work_dir / 'epoch_2.pth', '--work-dir', tmp_path / 'again')
     assert read_last_scores(tmp_path / 'again') == scores
 
 
