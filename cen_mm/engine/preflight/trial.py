@@ -118,7 +118,7 @@ def _single_sample(loader: Any) -> str:
         return 'train_dataloader.batch_size is 1: increase it'
     count = len(loader.sampler)
     endless = isinstance(loader.sampler, InfiniteSampler)
-    if loader.batch_size and not endless and not loader.drop_last and count % loader.batch_size == 1:
+    if not endless and not loader.drop_last and count % loader.batch_size == 1:
         return f'the last batch of an epoch has one ({count} samples): set train_dataloader.drop_last=True'
     return ''
 
